@@ -1,0 +1,174 @@
+//! # Step 1: a process with another root
+//!
+//! A container's first illusion is its file system: `/` is not the host's `/`. `chroot(2)` gives that illusion
+//! and nothing more; a process with privileges walks out of it (`examples/naive.rs` does). This crate builds
+//! the real thing: a mount namespace, a tree of mounts made for the container, and `pivot_root(2)`.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`plan`] | what a root consists of, as data: [`Plan`], decided before anything is done |
+//! | [`mount`] | the mount API by file descriptor |
+//! | [`resolve`] | paths inside a root that cannot lead out of it |
+//! | [`devices`] | the contents of `/dev` |
+//! | `pivot` | the change of root |
+//!
+//! The flow: decide a [`Plan`], take a tree ([`mount::clone_tree`] of a directory here, an overlay in step 4),
+//! and [`enter`] it.
+
+pub mod devices;
+mod error;
+pub mod mount;
+mod pivot;
+pub mod plan;
+pub mod resolve;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use rustix::fs::{FileType, OFlags};
+
+pub use error::{Error, Kernel, Result};
+use mount::{Attributes, Propagation};
+pub use pivot::private_mounts;
+pub use plan::{Mount, Plan, Source};
+use resolve::Rooted;
+
+/// Makes `tree` the root of this process's mount namespace, furnished as `plan` says.
+///
+/// The namespace must be this process's own ([`private_mounts`], or a clone with `CLONE_NEWNS`), and `tree` a
+/// mount attached nowhere. `at` is any directory to attach it to on the way; it is not visible afterwards.
+pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
+    // Copies of host trees are taken first: a shared one stays in its peer group only if it is copied before
+    // this namespace's mounts are made private.
+    let trees = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
+    pivot::isolate_mounts()?;
+
+    let directory =
+        rustix::fs::open(at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+            .map_err(|errno| Error::new("open", at.display(), errno))?;
+    mount::attach(tree, &directory, at)?;
+
+    let root = Rooted::new(tree);
+    for (mount, tree) in plan.mounts.iter().zip(&trees) {
+        tracing::info!("mount {mount}");
+        furnish(root, mount, tree)?;
+    }
+    if !plan.devices.is_empty() {
+        devices::populate(root, &plan.devices)?;
+    }
+    for path in &plan.readonly_paths {
+        make_readonly(root, path)?;
+    }
+    mask(root, &plan.masked_paths)?;
+    if plan.readonly {
+        tracing::info!("make the root read-only");
+        mount::set_attributes(tree, Attributes { readonly: true, ..Attributes::default() }, false)?;
+    }
+    pivot::pivot(tree)
+}
+
+/// The tree that `mount` will attach, attached nowhere yet.
+fn open(mount: &Mount) -> Result<OwnedFd> {
+    match &mount.source {
+        Source::Filesystem { fstype, options } => {
+            let context = mount::Context::open(fstype)?;
+            for (key, value) in options {
+                context.set(key, value.as_deref())?;
+            }
+            context.mount(mount.attributes)
+        }
+        Source::Bind { from, recursive } => {
+            let tree = mount::clone_tree(from, *recursive)?;
+            if mount.attributes != Attributes::default() {
+                mount::set_attributes(&tree, mount.attributes, *recursive)?;
+            }
+            Ok(tree)
+        }
+    }
+}
+
+/// Attaches `tree` where `mount` says, making the mount point if the root lacks it.
+fn furnish(root: Rooted<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
+    let target = match &mount.source {
+        // The kernel's file systems must be where programs and the masking below look for them; an image
+        // that makes /proc a link gets an error, not a /proc somewhere else (CVE-2019-19921).
+        Source::Filesystem { .. } => root.make_dir(&mount.target).and_then(|_| {
+            root.open_without_links(&mount.target, OFlags::PATH | OFlags::DIRECTORY)
+                .map_err(|error| error.hint("an image may not make this a symbolic link"))
+        })?,
+        Source::Bind { .. } => {
+            let target = if is_directory(tree)? {
+                root.make_dir(&mount.target)
+            } else {
+                root.make_file(&mount.target)
+            }?;
+            refuse_inside_proc(&target, &mount.target)?;
+            target
+        }
+    };
+    mount::attach(tree, &target, &mount.target)?;
+    // A tree has the propagation of the mount it joins until it is told otherwise.
+    mount::set_propagation(tree, mount.propagation, true)
+}
+
+/// A volume on top of `/proc`, or of a part of it, would undo the masking (CVE-2019-16884). What counts is
+/// where the path ended up, not what it is called.
+fn refuse_inside_proc(target: &OwnedFd, path: &Path) -> Result<()> {
+    let filesystem =
+        rustix::fs::fstatfs(target).map_err(|errno| Error::new("look at", path.display(), errno))?;
+    if filesystem.f_type == libc::PROC_SUPER_MAGIC {
+        return Err(Error::new("mount inside the container's /proc, on", path.display(), Errno::EPERM)
+            .hint("choose another place for this mount"));
+    }
+    Ok(())
+}
+
+/// Binds `path` onto itself, read-only with all that is mounted below it. A path that is not there is skipped:
+/// not every kernel has every file.
+fn make_readonly(root: Rooted<'_>, path: &Path) -> Result<()> {
+    let Some(target) = existing(root, path)? else { return Ok(()) };
+    tracing::info!("make {} read-only", path.display());
+    let tree = mount::clone_tree_at(target.as_fd(), Path::new(""), true)?;
+    mount::set_attributes(&tree, Attributes { readonly: true, ..Attributes::default() }, true)?;
+    mount::attach(&tree, &target, path)?;
+    mount::set_propagation(&tree, Propagation::Private, true)
+}
+
+/// Hides each of `paths`: a file behind `/dev/null`, a directory behind one empty read-only tmpfs they share.
+fn mask(root: Rooted<'_>, paths: &[std::path::PathBuf]) -> Result<()> {
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let Some(target) = existing(root, path)? else { continue };
+        tracing::info!("mask {}", path.display());
+        let cover = if is_directory(&target)? {
+            match &empty {
+                Some(first) => mount::clone_tree_at(first.as_fd(), Path::new(""), false)?,
+                None => mount::Context::open("tmpfs")?.mount(Attributes::DATA.read_only())?,
+            }
+        } else {
+            let null = root.open_without_links(Path::new("/dev/null"), OFlags::PATH)?;
+            mount::clone_tree_at(null.as_fd(), Path::new(""), false)?
+        };
+        mount::attach(&cover, &target, path)?;
+        mount::set_propagation(&cover, Propagation::Private, false)?;
+        if empty.is_none() && is_directory(&cover)? {
+            empty = Some(cover);
+        }
+    }
+    Ok(())
+}
+
+/// `path` inside the root, or `None` where there is nothing of that name.
+fn existing(root: Rooted<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+    match root.open(path, OFlags::PATH) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_directory(fd: &OwnedFd) -> Result<bool> {
+    let stat = rustix::fs::fstat(fd).map_err(|errno| Error::new("look at", "a mount's source", errno))?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}

@@ -1,0 +1,26 @@
+//! What the tests of all crates share: roots to run in, and the rules about skipping.
+//!
+//! Every test that changes the kernel's state runs the binary under test as a child; what the child mounts is in
+//! its own mount namespace, so nothing outlives it.
+
+pub mod rootfs;
+
+use std::process::{Command, Output};
+
+/// Runs `command` and returns its output; panics, naming the command, if it cannot be started.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+/// Runs `command`, requires success, and returns its standard output.
+pub fn stdout(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("the tests' programs print UTF-8")
+}
