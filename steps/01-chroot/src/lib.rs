@@ -11,6 +11,7 @@
 //! | [`resolve`] | paths inside a root that cannot lead out of it |
 //! | [`devices`] | the contents of `/dev` |
 //! | `pivot` | the change of root |
+//! | [`program`] | the last thing: become the container's program |
 //!
 //! The flow: decide a [`Plan`], take a tree ([`mount::clone_tree`] of a directory here, an overlay in step 4),
 //! and [`enter`] it.
@@ -20,6 +21,7 @@ mod error;
 pub mod mount;
 mod pivot;
 pub mod plan;
+pub mod program;
 pub mod resolve;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +34,7 @@ pub use error::{Error, Kernel, Result};
 use mount::{Attributes, Propagation};
 pub use pivot::private_mounts;
 pub use plan::{Mount, Plan, Source};
+pub use program::Program;
 use resolve::Rooted;
 
 /// Makes `tree` the root of this process's mount namespace, furnished as `plan` says.

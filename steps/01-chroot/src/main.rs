@@ -1,11 +1,11 @@
 //! `chroot ROOTFS COMMAND`: runs a command with another root directory, and no way back.
 
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use chroot::mount::{self, Attributes};
 use chroot::plan::{self, Plan};
+use chroot::program::Program;
 use clap::Parser;
 
 /// Run a command whose root is the directory ROOTFS.
@@ -22,7 +22,7 @@ struct Options {
     dry_run: bool,
     /// A directory holding a root file system
     rootfs: PathBuf,
-    /// The command, as a path inside the root
+    /// The command to run inside
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
@@ -49,11 +49,9 @@ fn run(options: &Options) -> chroot::Result<ExitCode> {
     let tree = mount::clone_tree(&options.rootfs, true)?;
     chroot::enter(&tree, &options.rootfs, &plan)?;
 
-    // exec returns only when it failed.
-    let (program, arguments) = options.command.split_first().expect("clap requires one");
-    let error = Command::new(program).args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").exec();
-    eprintln!("chroot: cannot run {program}: {error}");
-    Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
+    let error = Program::new(&options.command).exec();
+    eprintln!("chroot: {error}");
+    Ok(ExitCode::from(error.exit_code()))
 }
 
 fn parse_bind(text: &str) -> Result<plan::Mount, String> {

@@ -171,8 +171,14 @@ fn nothing_is_mounted_over_proc() {
 #[test]
 fn what_cannot_run_is_told_apart() {
     let root = Rootfs::busybox();
-    assert_eq!(output(chroot(&root, &[]).arg("/bin/nothing")).status.code(), Some(127));
-    assert_eq!(output(chroot(&root, &[]).arg("/etc/passwd")).status.code(), Some(126));
+    let said = |command: &[&str]| {
+        let output = output(chroot(&root, &[]).args(command));
+        format!("{} {}", output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr))
+    };
+    insta::assert_snapshot!(said(&["nothing"]), @r#"127 chroot: exec: "nothing": executable file not found in $PATH"#);
+    insta::assert_snapshot!(said(&["/bin/nothing"]), @r#"127 chroot: exec: "/bin/nothing": no such file or directory"#);
+    insta::assert_snapshot!(said(&["/etc/passwd"]), @r#"126 chroot: exec: "/etc/passwd": permission denied"#);
+    insta::assert_snapshot!(said(&["/etc"]), @r#"126 chroot: exec: "/etc": permission denied"#);
     let missing = output(Command::new(PROGRAM).args(["/no/such/root", "/bin/true"]));
     assert_eq!(missing.status.code(), Some(125));
     insta::assert_snapshot!(String::from_utf8_lossy(&missing.stderr),
