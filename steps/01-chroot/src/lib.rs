@@ -93,22 +93,18 @@ fn open(mount: &Mount) -> Result<OwnedFd> {
 
 /// Attaches `tree` where `mount` says, making the mount point if the root lacks it.
 fn furnish(root: Rooted<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
-    let target = match &mount.source {
-        // The kernel's file systems must be where programs and the masking below look for them; an image
-        // that makes /proc a link gets an error, not a /proc somewhere else (CVE-2019-19921).
-        Source::Filesystem { .. } => root.make_dir(&mount.target).and_then(|_| {
-            root.open_without_links(&mount.target, OFlags::PATH | OFlags::DIRECTORY)
-                .map_err(|error| error.hint("an image may not make this a symbolic link"))
-        })?,
-        Source::Bind { .. } => {
-            let target = if is_directory(tree)? {
-                root.make_dir(&mount.target)
-            } else {
-                root.make_file(&mount.target)
-            }?;
-            refuse_inside_proc(&target, &mount.target)?;
-            target
-        }
+    let make =
+        || if is_directory(tree)? { root.make_dir(&mount.target) } else { root.make_file(&mount.target) };
+    let target = if mount.follow {
+        let target = make()?;
+        refuse_inside_proc(&target, &mount.target)?;
+        target
+    } else {
+        // The kernel's file systems must be where programs and the masking below look for them; an image that
+        // makes /proc a link gets an error, not a /proc somewhere else (CVE-2019-19921).
+        make()?;
+        root.open_without_links(&mount.target, OFlags::PATH)
+            .map_err(|error| error.hint("an image may not make this a symbolic link"))?
     };
     mount::attach(tree, &target, &mount.target)?;
     // A tree has the propagation of the mount it joins until it is told otherwise.

@@ -110,7 +110,10 @@ impl Context {
     pub fn open(fstype: &str) -> Result<Self> {
         let fd = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(|errno| Error::new("open the file system type", fstype, errno))?;
-        Ok(Self { fstype: fstype.to_owned(), fd })
+        let context = Self { fstype: fstype.to_owned(), fd };
+        // What stands first in a line of /proc/mounts, where there is no device: by custom, the type once more.
+        context.set("source", Some(fstype))?;
+        Ok(context)
     }
 
     /// Sets an option with a value (`size=64k`), or without one (`newinstance`).

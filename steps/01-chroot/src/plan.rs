@@ -19,6 +19,8 @@ pub struct Mount {
     pub attributes: Attributes,
     /// Whether later mounts travel in or out.
     pub propagation: Propagation,
+    /// Whether `target` may be, or lead through, a symbolic link of the image's. It is followed inside the root.
+    pub follow: bool,
 }
 
 /// What is mounted.
@@ -109,6 +111,9 @@ impl Plan {
     }
 }
 
+/// Where control groups are shown.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// The control groups of step 3 as the container may see them: read-only.
 ///
 /// One tree where the host has cgroup v2 at `/sys/fs/cgroup`; on a host with v1, a tmpfs with one directory per
@@ -117,15 +122,15 @@ fn cgroup_mounts(mountinfo: &str) -> Vec<Mount> {
     let hierarchies: Vec<Hierarchy> = mountinfo.lines().filter_map(Hierarchy::parse).collect();
     let attributes = Attributes::DATA.read_only();
     if hierarchies.iter().any(|hierarchy| hierarchy.name.is_none()) {
-        return vec![filesystem("/sys/fs/cgroup", "cgroup2", &[], attributes)];
+        return vec![filesystem(CGROUPS, "cgroup2", &[], attributes)];
     }
     if hierarchies.is_empty() {
         return Vec::new();
     }
     // Each hierarchy needs its directory, so the tmpfs is writable; it is the container's own, and empty.
-    let mut mounts = vec![filesystem("/sys/fs/cgroup", "tmpfs", &["mode=755"], Attributes::DATA)];
+    let mut mounts = vec![filesystem(CGROUPS, "tmpfs", &["mode=755"], Attributes::DATA)];
     for Hierarchy { name, options } in hierarchies {
-        let target = format!("/sys/fs/cgroup/{}", name.unwrap_or_default());
+        let target = format!("{CGROUPS}/{}", name.unwrap_or_default());
         let fstype = if options.is_empty() { "cgroup2" } else { "cgroup" };
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         mounts.push(filesystem(&target, fstype, &options, attributes));
@@ -146,7 +151,7 @@ impl Hierarchy {
     fn parse(line: &str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let target = Path::new(mount.split(' ').nth(4)?);
-        let name = target.strip_prefix("/sys/fs/cgroup").ok()?;
+        let name = target.strip_prefix(CGROUPS).ok()?;
         let name = (name != Path::new("")).then(|| name.display().to_string());
         let mut fields = filesystem.split(' ');
         let options = match fields.next()? {
@@ -174,7 +179,7 @@ fn is_generic(option: &str) -> bool {
         || option.starts_with("release_agent=")
 }
 
-/// A file system mount; options are written `key=value` or `flag`.
+/// A file system mount at exactly `target`; options are written `key=value` or `flag`.
 pub fn filesystem(target: &str, fstype: &'static str, options: &[&str], attributes: Attributes) -> Mount {
     let options = options.iter().map(|option| match option.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
@@ -185,6 +190,7 @@ pub fn filesystem(target: &str, fstype: &'static str, options: &[&str], attribut
         source: Source::Filesystem { fstype, options: options.collect() },
         attributes,
         propagation: Propagation::Private,
+        follow: false,
     }
 }
 
@@ -195,6 +201,7 @@ pub fn bind(from: impl Into<PathBuf>, target: impl Into<PathBuf>, attributes: At
         source: Source::Bind { from: from.into(), recursive: true },
         attributes,
         propagation: Propagation::Private,
+        follow: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use chroot::{Error, Result};
 use nix::errno::Errno;
@@ -59,6 +60,9 @@ pub fn spawn(
     body: impl FnOnce() -> u8,
 ) -> Result<Child> {
     require_single_thread()?;
+    if namespaces != Namespaces::NONE {
+        tracing::info!("clone3: a process in new namespaces ({namespaces})");
+    }
     let mut pidfd: RawFd = -1;
     let mut flags = namespaces.bits() | CLONE_PIDFD;
     if cgroup.is_some() {
@@ -139,11 +143,18 @@ fn exit(status: &WaitIdStatus) -> Exit {
 
 /// Fails unless this process has a single thread. `unshare(2)` of threads does nothing to such a process, and is
 /// refused (EINVAL) to others; unlike a look into `/proc`, that works in every mount namespace.
+///
+/// A thread that was joined a moment ago may still count, since the kernel wakes the joiner before it is done with
+/// the thread. So this asks again for a tenth of a second before it gives up.
 fn require_single_thread() -> Result<()> {
-    // SAFETY: unshare takes no memory.
-    Errno::result(unsafe { libc::unshare(libc::CLONE_THREAD) })
-        .map(drop)
-        .map_err(|_| Error::new("clone", "a process with several threads", Errno::EBUSY))
+    for _ in 0..100 {
+        // SAFETY: unshare takes no memory.
+        if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Error::new("clone", "a process with several threads", Errno::EBUSY))
 }
 
 fn explain(namespaces: Namespaces, errno: Errno) -> Error {

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`namespaces`] | the eight kinds as a set, their identities, the two ids of one process |
 //! | [`clone`] | `clone3`: a process in new namespaces, held by a descriptor |
+//! | [`descriptors`] | what a child inherits, and must not keep |
 //! | [`init`] | what process 1 owes the others |
 //! | [`join`] | entering namespaces that exist, by `setns` |
 //! | [`time`] | clocks of its own |
 
 pub mod clone;
+pub mod descriptors;
 pub mod init;
 pub mod join;
 pub mod namespaces;
