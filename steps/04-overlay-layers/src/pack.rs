@@ -1,0 +1,159 @@
+//! Writes what an upper directory changed as a layer's tar: `docker commit`.
+//!
+//! The same changes give the same bytes on any host: members sorted by name, owners by number, no access or change
+//! times, no inode or device numbers, and pax records only where the plain header has no room. A layer's name is its
+//! digest, so anything that varied without meaning would make a new layer of an old one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use tar::EntryType;
+
+use crate::archive::{Archive, Member};
+use crate::diff::{self, ChangeKind, Node};
+use crate::digest::DiffId;
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+use crate::tree::{Marks, open_in_root};
+use crate::unpack::{OPAQUE, WHITEOUT};
+
+/// A layer that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The digest of what was written.
+    pub diff_id: DiffId,
+    /// Its length in bytes.
+    pub tar_size: u64,
+}
+
+/// Writes the difference between an upper directory and the layers below it (topmost first) as an uncompressed tar,
+/// with deletions as `.wh.NAME` members. With no layers below, that is the whole directory.
+///
+/// Sockets are left out: tar has no member type for them, and they mean nothing without their process. Holes are
+/// written as zeros: where they lie depends on the file system, and would make the bytes differ.
+///
+/// # Errors
+/// The system call that failed, or [`Error::Write`] when `out` does. A container that writes to its files meanwhile
+/// can make the result inconsistent; pause it first.
+pub fn write_layer(upper: &Path, lowers: &[PathBuf], marks: Marks, out: impl Write) -> Result<Written> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root =
+        rustix::fs::open(upper, flags, Mode::empty()).map_err(Error::system("open the directory", upper))?;
+    // Sorted by the name in the archive. A directory sorts before what is in it, because its name is a prefix.
+    let mut members = BTreeMap::new();
+    for node in diff::walk(upper, lowers, marks)? {
+        if let Some(name) = member_name(&node) {
+            if node.opaque {
+                members.insert(node.path.join(OsStr::from_bytes(OPAQUE)).into_os_string(), None);
+            }
+            members.insert(name, (node.kind != ChangeKind::Deleted).then_some(node.path));
+        }
+    }
+    let mut archive = Archive::new(out);
+    let mut links = HashMap::new();
+    for (name, path) in members {
+        match path {
+            Some(path) => {
+                if let Some((member, data)) = member(&root, &path, &mut links)? {
+                    archive.add(&member, data)?;
+                }
+            }
+            None => archive.add(&mark(name), io::empty())?,
+        }
+    }
+    let (diff_id, tar_size) = archive.finish()?;
+    Ok(Written { diff_id, tar_size })
+}
+
+/// The member for a whiteout or an opaque directory's mark: an empty file whose name says it all.
+fn mark(name: OsString) -> Member {
+    Member {
+        name: name.into_vec(),
+        kind: EntryType::Regular,
+        link: Vec::new(),
+        device: (0, 0),
+        metadata: Metadata::default(),
+        length: 0,
+    }
+}
+
+/// The name that a change has in the archive; `None` for a deletion that an opaque directory already says.
+fn member_name(node: &Node) -> Option<OsString> {
+    if node.kind != ChangeKind::Deleted {
+        return Some(node.path.clone().into_os_string());
+    }
+    if node.implied {
+        return None;
+    }
+    let mut name = OsStr::from_bytes(WHITEOUT).to_owned();
+    name.push(node.path.file_name()?);
+    Some(node.path.with_file_name(name).into_os_string())
+}
+
+/// The member for a file, directory, link or device of the upper directory, and its data. `None`: a socket.
+///
+/// `links` knows the files that have several names, and the name each was written under.
+fn member(
+    root: &OwnedFd,
+    path: &Path,
+    links: &mut HashMap<(u64, u64), PathBuf>,
+) -> Result<Option<(Member, Box<dyn Read>)>> {
+    // What runs in the container may put a symlink here at any time: look inside the upper directory only.
+    let open = |flags| {
+        open_in_root(root.as_fd(), path, flags | OFlags::NOFOLLOW).map_err(Error::system("open", path))
+    };
+    let itself = open(OFlags::PATH)?;
+    let stat = rustix::fs::fstat(&itself).map_err(Error::system("look at", path))?;
+    let mut member = Member {
+        name: path.as_os_str().as_bytes().to_vec(),
+        kind: EntryType::Regular,
+        link: Vec::new(),
+        device: (0, 0),
+        metadata: Metadata::with_stat(itself.as_fd(), &stat, path)?,
+        length: 0,
+    };
+    let mut data: Box<dyn Read> = Box::new(io::empty());
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::Directory && stat.st_nlink > 1 {
+        let first = links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
+        if first != path {
+            member.kind = EntryType::Link;
+            member.link = first.as_os_str().as_bytes().to_vec();
+            member.metadata.xattrs.clear();
+            return Ok(Some((member, data)));
+        }
+    }
+    member.kind = match kind {
+        FileType::RegularFile => {
+            member.length = stat.st_size.cast_unsigned();
+            data = Box::new(File::from(open(OFlags::RDONLY | OFlags::NONBLOCK)?));
+            EntryType::Regular
+        }
+        FileType::Directory => {
+            // Tar's custom, and how readers from before POSIX know a directory.
+            member.name.push(b'/');
+            EntryType::Directory
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&itself, "", Vec::new());
+            member.link = target.map_err(Error::system("read the symlink", path))?.into_bytes();
+            EntryType::Symlink
+        }
+        FileType::CharacterDevice | FileType::BlockDevice => {
+            member.device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+            if kind == FileType::BlockDevice { EntryType::Block } else { EntryType::Char }
+        }
+        FileType::Fifo => EntryType::Fifo,
+        FileType::Socket | FileType::Unknown => {
+            tracing::warn!("{}: left out, tar has no members for sockets", path.display());
+            return Ok(None);
+        }
+    };
+    Ok(Some((member, data)))
+}
