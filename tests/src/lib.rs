@@ -3,9 +3,14 @@
 //! Every test that changes the kernel's state runs the binary under test as a child; what the child mounts is in
 //! its own mount namespace, so nothing outlives it.
 
+pub mod engine;
+pub mod http;
+pub mod proxy;
+pub mod registry;
 pub mod rootfs;
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// Runs `command` and returns its output; panics, naming the command, if it cannot be started.
 pub fn output(command: &mut Command) -> Output {
@@ -23,4 +28,13 @@ pub fn stdout(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("the tests' programs print UTF-8")
+}
+
+/// Waits, for at most twenty seconds, until `condition` holds; panics, saying `what` did not happen.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "this did not happen in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -1,0 +1,119 @@
+//! An engine with folders of its own, and everything gone when the test ends.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::rootfs::Rootfs;
+use crate::{output, stdout};
+
+/// mini-docker on empty folders.
+pub struct Engine {
+    folder: TempDir,
+}
+
+impl Engine {
+    /// An engine without images.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    /// An engine with an image `busybox` that has a shell, and a user called `user`.
+    pub fn with_busybox() -> Self {
+        let engine = Self::new();
+        let root = Rootfs::busybox();
+        let archive = engine.folder.path().join("busybox.tar");
+        stdout(Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."));
+        stdout(engine.command(&["import", "--change", "CMD [\"sh\"]"]).arg(archive).arg("busybox"));
+        engine
+    }
+
+    /// The engine's program.
+    pub fn program() -> PathBuf {
+        let test = std::env::current_exe().expect("this test's program");
+        let directory = test.ancestors().nth(2).expect("cargo puts tests below the programs' directory");
+        let program = directory.join("mini-docker");
+        assert!(program.exists(), "{} is not there: run `cargo build` first", program.display());
+        program
+    }
+
+    /// Where it keeps images and containers.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where it keeps what is fleeting.
+    pub fn exec(&self) -> PathBuf {
+        self.folder.path().join("exec")
+    }
+
+    /// A folder for the test's own files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command of this engine.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(Self::program());
+        command.env("MINI_DOCKER_DATA_ROOT", self.data()).env("MINI_DOCKER_EXEC_ROOT", self.exec());
+        command.current_dir(self.folder()).args(arguments);
+        command
+    }
+
+    /// Runs a command.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        output(&mut self.command(arguments))
+    }
+
+    /// Runs a command that must succeed; its standard output without the last line end.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        stdout(&mut self.command(arguments)).trim_end_matches('\n').to_owned()
+    }
+
+    /// Runs a command that must fail; its exit code and standard error.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?} succeeded: {output:?}");
+        format!("{} {}", output.status.code().expect("it was not killed"), error.trim_end_matches('\n'))
+    }
+
+    /// One value of a container or image, by a template.
+    pub fn inspect(&self, object: &str, template: &str) -> String {
+        self.ok(&["inspect", "--format", template, object])
+    }
+
+    /// The names of what lies in a folder of the engine's.
+    pub fn entries(path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path).expect("a folder of the engine's");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let ids = self.ok(&["ps", "--all", "--quiet", "--no-trunc"]);
+        let mut remove = vec!["rm", "--force", "--volumes"];
+        remove.extend(ids.lines());
+        if remove.len() > 3 {
+            self.ok(&remove);
+        }
+        let left = |path: &Path| if path.exists() { Self::entries(path) } else { Vec::new() };
+        if !std::thread::panicking() {
+            assert_eq!(left(&self.exec()), Vec::<String>::new(), "nothing fleeting stays");
+            assert_eq!(left(&self.data().join("containers")), Vec::<String>::new(), "no container stays");
+            assert_eq!(left(&self.data().join("names")), Vec::<String>::new(), "no name stays");
+        }
+    }
+}
