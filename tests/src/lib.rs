@@ -3,6 +3,7 @@
 //! Every test that changes the kernel's state runs the binary under test as a child; what the child mounts is in
 //! its own mount namespace, so nothing outlives it.
 
+pub mod debian;
 pub mod engine;
 pub mod http;
 pub mod proxy;

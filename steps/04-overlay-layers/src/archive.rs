@@ -133,5 +133,5 @@ impl<W: Write> Archive<W> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it goes into `map_err`")]
 fn unwritable(e: std::io::Error) -> Error {
-    Error::Write(e.to_string())
+    Error::write(&e)
 }

@@ -56,7 +56,7 @@ pub(crate) enum Decoder<R: Read> {
 impl<R: Read> Decoder<R> {
     /// Looks at the start of the stream and chooses.
     pub(crate) fn new(mut stream: R) -> Result<Self> {
-        let unreadable = |e: io::Error| Error::Stream(e.to_string());
+        let unreadable = |e: io::Error| Error::stream(&e);
         let mut start = Vec::with_capacity(4);
         stream.by_ref().take(4).read_to_end(&mut start).map_err(unreadable)?;
         let compression = Compression::detect(&start)?;

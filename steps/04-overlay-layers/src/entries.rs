@@ -84,7 +84,7 @@ impl<R: BufRead> Entries<R> {
                 return Ok(None);
             };
             let kind = header.entry_type();
-            let size = header.entry_size().map_err(|e| Error::Stream(e.to_string()))?;
+            let size = header.entry_size().map_err(|e| Error::stream(&e))?;
             match kind {
                 EntryType::XHeader => {
                     let data = self.extension(size, EXTENSION_MAX)?;
@@ -105,7 +105,7 @@ impl<R: BufRead> Entries<R> {
     /// Hands the current member's data to `take`, in pieces as they lie in the buffer: nothing is copied.
     pub(crate) fn data(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         while self.remaining > 0 {
-            let piece = self.stream.fill_buf().map_err(|e| Error::Stream(e.to_string()))?;
+            let piece = self.stream.fill_buf().map_err(|e| Error::stream(&e))?;
             if piece.is_empty() {
                 return Err(cut_short());
             }
@@ -120,7 +120,7 @@ impl<R: BufRead> Entries<R> {
     /// Reads what follows the end of the archive. A digest covers it, so it must be read, but it means nothing.
     pub(crate) fn drain(mut self) -> Result<()> {
         loop {
-            let length = self.stream.fill_buf().map_err(|e| Error::Stream(e.to_string()))?.len();
+            let length = self.stream.fill_buf().map_err(|e| Error::stream(&e))?.len();
             if length == 0 {
                 return Ok(());
             }
@@ -130,7 +130,7 @@ impl<R: BufRead> Entries<R> {
 
     /// The next header block, or `None` at a block of zeros or the end of the stream.
     fn header(&mut self) -> Result<Option<Header>> {
-        if self.stream.fill_buf().map_err(|e| Error::Stream(e.to_string()))?.is_empty() {
+        if self.stream.fill_buf().map_err(|e| Error::stream(&e))?.is_empty() {
             return Ok(None);
         }
         let block = self.block()?;
@@ -156,7 +156,7 @@ impl<R: BufRead> Entries<R> {
         let mut block = [0; BLOCK];
         self.stream.read_exact(&mut block).map_err(|e| match e.kind() {
             std::io::ErrorKind::UnexpectedEof => cut_short(),
-            _ => Error::Stream(e.to_string()),
+            _ => Error::stream(&e),
         })?;
         Ok(block)
     }
@@ -249,7 +249,7 @@ impl<R: BufRead> Entries<R> {
 
     fn skip(&mut self, mut length: u64) -> Result<()> {
         while length > 0 {
-            let piece = self.stream.fill_buf().map_err(|e| Error::Stream(e.to_string()))?.len();
+            let piece = self.stream.fill_buf().map_err(|e| Error::stream(&e))?.len();
             if piece == 0 {
                 return Err(cut_short());
             }

@@ -100,9 +100,25 @@ impl Error {
         }
     }
 
+    /// For `map_err` where a layer is read. The stream may be a file, a pipe or a connection: what it says is all
+    /// there is to say.
+    pub(crate) fn stream(error: &std::io::Error) -> Self {
+        Self::Stream(reason(error))
+    }
+
+    /// For `map_err` where a layer is written.
+    pub(crate) fn write(error: &std::io::Error) -> Self {
+        Self::Write(reason(error))
+    }
+
     /// A refused archive member.
     pub(crate) fn member(member: impl AsRef<OsStr>, reason: impl Into<String>) -> Self {
         use std::os::unix::ffi::OsStrExt;
         Self::Member { member: member.as_ref().as_bytes().to_vec(), reason: reason.into() }
     }
+}
+
+/// The errno with its name, or what a decoder found wrong.
+fn reason(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).to_string())
 }

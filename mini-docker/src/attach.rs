@@ -1,0 +1,257 @@
+//! The command's side of a conversation with a shim: the user's terminal, streams and signals on one side, frames
+//! on the other.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::error::{Error, Result};
+use crate::terminal::{self, Raw};
+use crate::wire::{Connection, Frame, Received};
+
+/// Bytes taken from standard input at once.
+const CHUNK: usize = 1 << 15;
+/// Ctrl-P Ctrl-Q: leave the container running.
+const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+
+/// How a conversation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The container ended with this exit code.
+    Exited(u8),
+    /// The user left it running.
+    Detached,
+}
+
+/// What the user's side offers.
+#[derive(Debug, Clone, Copy)]
+pub struct Session {
+    /// Pass standard input on.
+    pub stdin: bool,
+    /// The container has a terminal: switch ours to raw mode and tell of its size.
+    pub tty: bool,
+    /// Pass signals on.
+    pub sig_proxy: bool,
+}
+
+/// Signals that are for this process to handle, not to pass on: they say something about itself.
+const OWN_SIGNALS: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGURG];
+
+/// Blocks all signals that are to be passed on (and SIGWINCH, which becomes a frame of its own), so that from now on they wait for [`Session::run`] instead of
+/// ending this process. To be called before the container is started.
+pub fn take_signals() -> Result<SignalFd> {
+    let mut signals = SigSet::all();
+    for signal in OWN_SIGNALS {
+        signals.remove(signal);
+    }
+    signals.thread_block().map_err(|errno| Error::kernel("block signals", errno))?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|errno| Error::kernel("take signals", errno))
+}
+
+/// Waits for the shim's first word: that the container runs, or why not.
+pub fn await_start(connection: &mut Connection) -> Result<Vec<Frame>> {
+    let mut rest = Vec::new();
+    loop {
+        let (frames, closed) = match connection.receive()? {
+            Received::Frames(frames) => (frames, false),
+            Received::Closed(frames) => (frames, true),
+        };
+        let mut frames = frames.into_iter();
+        match frames.next() {
+            Some(Frame::Started) => {
+                rest.extend(frames);
+                return Ok(rest);
+            }
+            Some(Frame::Failed { code, message }) => return Err(Error::new(message).with_exit_code(code)),
+            Some(other) => return Err(Error::new(format!("the shim said {other:?} before it had started"))),
+            None if closed => return Err(Error::new("the container's shim ended before it had started")),
+            None => wait_readable(connection)?,
+        }
+    }
+}
+
+fn wait_readable(connection: &Connection) -> Result<()> {
+    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(Error::kernel("wait for the shim", errno)),
+    }
+}
+
+impl Session {
+    /// Passes everything on until the container ends or the user leaves. `early` is what the shim has said already.
+    pub fn run(self, mut connection: Connection, signals: &SignalFd, early: Vec<Frame>) -> Result<Outcome> {
+        let stdin = std::io::stdin();
+        // Raw mode only where there is a terminal on our side to switch.
+        let raw = if self.tty && self.stdin && terminal::is_terminal(stdin.as_fd()) {
+            Some(Raw::enter()?)
+        } else {
+            None
+        };
+        if self.tty {
+            send_size(&mut connection)?;
+        }
+        let mut keys = Keys::default();
+        let mut stdin_open = self.stdin;
+        if let Some(outcome) = show(early)? {
+            return Ok(outcome);
+        }
+        loop {
+            let ready = wait(&connection, signals, stdin_open)?;
+            connection.flush()?;
+            if ready.signals {
+                self.pass_signals(&mut connection, signals)?;
+            }
+            if ready.stdin {
+                let mut buffer = vec![0; CHUNK];
+                match rustix::io::read(stdin.as_fd(), &mut buffer) {
+                    // EIO: the terminal has gone.
+                    Ok(0) | Err(rustix::io::Errno::IO) => {
+                        stdin_open = false;
+                        connection.send(&Frame::StdinEnd)?;
+                    }
+                    Ok(length) => {
+                        buffer.truncate(length);
+                        let typed = if raw.is_some() { keys.filter(buffer) } else { Typed::Input(buffer) };
+                        match typed {
+                            Typed::Input(bytes) if bytes.is_empty() => {}
+                            Typed::Input(bytes) => connection.send(&Frame::Stdin(bytes))?,
+                            Typed::Detach => return Ok(Outcome::Detached),
+                        }
+                    }
+                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                    Err(errno) => return Err(Error::kernel("read standard input", errno)),
+                }
+            }
+            if ready.shim {
+                let (frames, closed) = match connection.receive()? {
+                    Received::Frames(frames) => (frames, false),
+                    Received::Closed(frames) => (frames, true),
+                };
+                if let Some(outcome) = show(frames)? {
+                    return Ok(outcome);
+                }
+                if closed {
+                    return Err(Error::new("the container's shim has died, and the container with it"));
+                }
+            }
+        }
+    }
+
+    fn pass_signals(self, connection: &mut Connection, signals: &SignalFd) -> Result<()> {
+        while let Some(signal) =
+            signals.read_signal().map_err(|errno| Error::kernel("take a signal", errno))?
+        {
+            let number = signal.ssi_signo;
+            if number == Signal::SIGWINCH as u32 {
+                if self.tty {
+                    send_size(connection)?;
+                }
+            } else if self.sig_proxy {
+                connection.send(&Frame::Signal(number as u8))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what the container wrote; its end, if that is among the frames.
+fn show(frames: Vec<Frame>) -> Result<Option<Outcome>> {
+    let failed = |error| Error::kernel("write the container's output", error);
+    for frame in frames {
+        match frame {
+            Frame::Stdout(bytes) => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&bytes).and_then(|()| out.flush()).map_err(failed)?;
+            }
+            Frame::Stderr(bytes) => std::io::stderr().lock().write_all(&bytes).map_err(failed)?,
+            Frame::Exited(code) => return Ok(Some(Outcome::Exited(code))),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// What can be done without waiting.
+struct Ready {
+    shim: bool,
+    signals: bool,
+    stdin: bool,
+}
+
+fn wait(connection: &Connection, signals: &SignalFd, stdin_open: bool) -> Result<Ready> {
+    let stdin = std::io::stdin();
+    let mut events = PollFlags::POLLIN;
+    events.set(PollFlags::POLLOUT, connection.is_waiting());
+    let mut fds =
+        vec![PollFd::new(connection.as_fd(), events), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    // While the shim is slow, our input stays where it is.
+    if stdin_open && !connection.is_crowded() {
+        fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+    }
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Err(errno) => return Err(Error::kernel("wait for events", errno)),
+    }
+    let is_ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(true));
+    Ok(Ready { shim: is_ready(0), signals: is_ready(1), stdin: is_ready(2) })
+}
+
+fn send_size(connection: &mut Connection) -> Result<()> {
+    match terminal::size(&std::io::stdout()) {
+        Some(size) => connection.send(&Frame::Resize { rows: size.ws_row, columns: size.ws_col }),
+        None => Ok(()),
+    }
+}
+
+/// Looks for the detach keys in what is typed.
+#[derive(Debug, Default)]
+struct Keys {
+    /// How many of them have just been typed, and were held back.
+    matched: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    Input(Vec<u8>),
+    Detach,
+}
+
+impl Keys {
+    fn filter(&mut self, bytes: Vec<u8>) -> Typed {
+        let mut input = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            if byte == DETACH_KEYS[self.matched] {
+                self.matched += 1;
+                if self.matched == DETACH_KEYS.len() {
+                    return Typed::Detach;
+                }
+                continue;
+            }
+            // Not the sequence after all: what was held back is input like any other.
+            input.extend_from_slice(&DETACH_KEYS[..self.matched]);
+            self.matched = usize::from(byte == DETACH_KEYS[0]);
+            if self.matched == 0 {
+                input.push(byte);
+            }
+        }
+        Typed::Input(input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detach_keys_are_found_across_reads_and_nothing_else_is_lost() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.filter(b"ab\x10".to_vec()), Typed::Input(b"ab".to_vec()));
+        assert_eq!(keys.filter(b"c\x10\x10".to_vec()), Typed::Input(b"\x10c\x10".to_vec()));
+        assert_eq!(keys.filter(b"\x11".to_vec()), Typed::Detach);
+    }
+}

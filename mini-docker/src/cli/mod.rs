@@ -1,0 +1,184 @@
+//! The command line: one file per subcommand, all of one shape. An `Options` is what clap reads, and its `run`
+//! does it and returns the exit code.
+
+mod doctor;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod logs;
+mod options;
+mod output;
+mod ps;
+mod pull;
+mod rm;
+mod rmi;
+mod run;
+mod stop;
+mod version;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use mini_docker::{Engine, Error, Folders, Result, engine};
+
+/// A daemonless container engine with Docker's command line
+#[derive(Parser)]
+#[command(
+    name = "mini-docker",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Where images, containers and volumes are kept
+    #[arg(long, env = "MINI_DOCKER_DATA_ROOT", value_name = "DIRECTORY", hide_env_values = true)]
+    data_root: Option<PathBuf>,
+    /// Where sockets of running containers are kept
+    #[arg(long, env = "MINI_DOCKER_EXEC_ROOT", value_name = "DIRECTORY", hide_env_values = true)]
+    exec_root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The short spellings, and the groups that hold the long ones.
+#[derive(Subcommand)]
+enum Command {
+    /// Create and run a new container from an image
+    Run(Box<run::Options>),
+    /// Download an image from a registry
+    Pull(pull::Options),
+    /// Make an image from an archive of a root file system
+    Import(import::Options),
+    /// Stop one or more running containers
+    Stop(stop::Options),
+    /// Kill one or more running containers
+    Kill(kill::Options),
+    /// Remove one or more containers
+    Rm(rm::Options),
+    /// Remove one or more images
+    Rmi(rmi::Options),
+    /// List containers
+    Ps(ps::Options),
+    /// List images
+    Images(images::Options),
+    /// Fetch the logs of a container
+    Logs(logs::Options),
+    /// Return low-level information on objects
+    Inspect(inspect::Options),
+    /// Show the version
+    Version(version::Options),
+    /// Show facts about this host and what is kept on it
+    Info(info::Options),
+    /// Say what this host can do, and what to do about the rest
+    Doctor,
+    /// Manage containers
+    #[command(subcommand, arg_required_else_help = true)]
+    Container(Container),
+    /// Manage images
+    #[command(subcommand, arg_required_else_help = true)]
+    Image(Image),
+}
+
+#[derive(Subcommand)]
+enum Container {
+    /// Create and run a new container from an image
+    Run(Box<run::Options>),
+    /// Stop one or more running containers
+    Stop(stop::Options),
+    /// Kill one or more running containers
+    Kill(kill::Options),
+    /// Remove one or more containers
+    #[command(visible_alias = "remove")]
+    Rm(rm::Options),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::Options),
+    /// Fetch the logs of a container
+    Logs(logs::Options),
+    /// Display detailed information on one or more containers
+    Inspect(inspect::Options),
+}
+
+#[derive(Subcommand)]
+enum Image {
+    /// Download an image from a registry
+    Pull(pull::Options),
+    /// Make an image from an archive of a root file system
+    Import(import::Options),
+    /// Remove one or more images
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Options),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::Options),
+    /// Display detailed information on one or more images
+    Inspect(inspect::Options),
+}
+
+impl Cli {
+    /// Does what was asked; the exit code.
+    pub(crate) fn run(self) -> Result<u8> {
+        let folders = self.folders();
+        let open = || Engine::open(folders);
+        match self.command {
+            Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),
+            Command::Pull(options) | Command::Image(Image::Pull(options)) => options.run(&open()?),
+            Command::Stop(options) | Command::Container(Container::Stop(options)) => options.run(&open()?),
+            Command::Kill(options) | Command::Container(Container::Kill(options)) => options.run(&open()?),
+            Command::Rm(options) | Command::Container(Container::Rm(options)) => options.run(&open()?),
+            Command::Import(options) | Command::Image(Image::Import(options)) => options.run(&open()?),
+            Command::Ps(options) | Command::Container(Container::Ls(options)) => options.run(&open()?),
+            Command::Images(options) | Command::Image(Image::Ls(options)) => options.run(&open()?),
+            Command::Logs(options) | Command::Container(Container::Logs(options)) => options.run(&open()?),
+            Command::Inspect(options) => options.run(&open()?, None),
+            Command::Container(Container::Inspect(options)) => {
+                options.run(&open()?, Some(inspect::Kind::Container))
+            }
+            Command::Image(Image::Inspect(options)) => options.run(&open()?, Some(inspect::Kind::Image)),
+            Command::Version(options) => options.run(),
+            Command::Info(options) => options.run(&open()?),
+            Command::Doctor => Ok(doctor::run()),
+            Command::Rmi(options) | Command::Image(Image::Rm(options)) => Ok(options.run(&open()?)),
+        }
+    }
+
+    /// The exit code of an error that asks for none: Docker's is 125 where it could not even try to run something.
+    pub(crate) fn failure_code(&self) -> u8 {
+        match self.command {
+            Command::Run(_) | Command::Container(Container::Run(_)) => 125,
+            _ => 1,
+        }
+    }
+
+    fn folders(&self) -> Folders {
+        let default = engine::default_folders();
+        Folders {
+            data: self.data_root.clone().unwrap_or(default.data),
+            exec: self.exec_root.clone().unwrap_or(default.exec),
+        }
+    }
+}
+
+/// Does something to each of several objects, and prints what `done` returns for it. One that fails is reported and
+/// does not keep the others from their turn; the exit code is then 1.
+fn for_each(objects: &[String], mut act: impl FnMut(&str) -> Result<String>) -> u8 {
+    let mut code = 0;
+    for object in objects {
+        match act(object) {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                report(&error);
+                code = 1;
+            }
+        }
+    }
+    code
+}
+
+/// Prints an error the way every command does.
+pub(crate) fn report(error: &Error) {
+    eprintln!("Error: {error}");
+}

@@ -1,0 +1,267 @@
+//! `ps`: containers.
+
+use std::time::Duration;
+
+use clap::Args;
+use image_pull::Reference;
+use jiff::{SignedDuration, Timestamp};
+use mini_docker::container::{Container, State, Status};
+use mini_docker::format::units;
+use mini_docker::{Engine, Error, Result};
+use serde_json::{Value, json};
+
+use super::output::{self, Columns};
+
+/// What `ps` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Show all containers, not only those that run
+    #[arg(short, long)]
+    all: bool,
+    /// Print only IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Show the last created containers, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
+    last: i64,
+    /// Show the latest created container, whether it runs or not
+    #[arg(short, long)]
+    latest: bool,
+    /// Show how much is in the writable layers
+    #[arg(short, long)]
+    size: bool,
+    /// Do not shorten anything
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show only some: id, name, status, exited, label, ancestor, before, since, volume, network
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Print a table, "json", or a Go template
+    #[arg(long)]
+    format: Option<String>,
+}
+
+const COLUMNS: Columns = &[
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("PORTS", "Ports"),
+    ("NAMES", "Names"),
+];
+const COLUMNS_WITH_SIZE: Columns = &[
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("PORTS", "Ports"),
+    ("NAMES", "Names"),
+    ("SIZE", "Size"),
+];
+const HEADINGS: Columns = &[
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("CREATED", "RunningFor"),
+    ("CREATED AT", "CreatedAt"),
+    ("STATUS", "Status"),
+    ("STATE", "State"),
+    ("PORTS", "Ports"),
+    ("NAMES", "Names"),
+    ("SIZE", "Size"),
+    ("LABELS", "Labels"),
+    ("MOUNTS", "Mounts"),
+    ("NETWORKS", "Networks"),
+    ("LOCAL VOLUMES", "LocalVolumes"),
+];
+const FILTERS: &[&str] =
+    &["id", "name", "status", "exited", "label", "ancestor", "before", "since", "volume", "network"];
+
+impl Options {
+    /// Prints the containers, the newest first.
+    pub(crate) fn run(&self, engine: &Engine) -> Result<u8> {
+        engine.sweep(true)?;
+        let filters =
+            self.filter.iter().map(|text| output::filter(text, FILTERS)).collect::<Result<Vec<_>>>()?;
+        let last = if self.latest { 1 } else { self.last };
+        let mut all =
+            self.all || last > 0 || filters.iter().any(|(key, _)| ["status", "exited"].contains(key));
+        all |= filters.iter().any(|(key, _)| ["before", "since"].contains(key));
+        let mut shown = Vec::new();
+        for container in engine.containers().list()? {
+            let state = engine.state(&container)?;
+            if (all || state.status == Status::Running) && matches(engine, &container, &state, &filters)? {
+                shown.push((container, state));
+            }
+        }
+        if let Ok(last @ 1..) = usize::try_from(last) {
+            shown.truncate(last);
+        }
+        let rows = shown
+            .iter()
+            .map(|(container, state)| self.row(engine, container, state))
+            .collect::<Result<Vec<_>>>()?;
+        if self.quiet {
+            rows.iter().for_each(|row| println!("{}", row["ID"].as_str().unwrap_or_default()));
+            return Ok(0);
+        }
+        let columns = if self.size { COLUMNS_WITH_SIZE } else { COLUMNS };
+        output::list(self.format.as_deref(), columns, HEADINGS, &rows)?;
+        Ok(0)
+    }
+
+    fn row(&self, engine: &Engine, container: &Container, state: &State) -> Result<Value> {
+        let shorten =
+            |text: String, length| if self.no_trunc { text } else { output::shorten(&text, length) };
+        let id = if self.no_trunc { container.id.clone() } else { container.short_id().to_owned() };
+        let labels: Vec<String> =
+            container.config.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mounts: Vec<String> = container
+            .mounts
+            .iter()
+            .map(|mount| mount.name.clone().unwrap_or_else(|| mount.source.display().to_string()))
+            .map(|mount| shorten(mount, 15))
+            .collect();
+        // Adding up a layer's files takes a while.
+        let uses_size = self.size || self.format.as_ref().is_some_and(|format| format.contains(".Size"));
+        let size = if uses_size { size(engine, container)? } else { String::new() };
+        Ok(json!({
+            "ID": id,
+            "Image": shown_image(engine, container)?,
+            "Command": format!("\"{}\"", shorten(command(container), 20)),
+            "CreatedAt": container.created,
+            "RunningFor": format!("{} ago", age(&container.created)?),
+            "Status": status(state)?,
+            "State": state.status.word(),
+            "Ports": "",
+            "Names": container.name,
+            "Size": size,
+            "Labels": labels.join(","),
+            "Mounts": mounts.join(","),
+            "Networks": container.host_config.network_mode,
+            "LocalVolumes": container.mounts.iter().filter(|mount| mount.name.is_some()).count().to_string(),
+        }))
+    }
+}
+
+/// The program and its arguments as one text; an argument with a space in it is quoted.
+fn command(container: &Container) -> String {
+    let quoted = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
+    container.command().into_iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The image as the user named it; its ID once that name means another.
+fn shown_image(engine: &Engine, container: &Container) -> Result<String> {
+    let name = &container.config.image;
+    match engine.images().resolve(name) {
+        Ok(image) if image.id.to_string() == container.image => Ok(name.clone()),
+        Ok(_) | Err(image_pull::Error::NoSuchImage { .. }) => {
+            let digits = container.image.strip_prefix("sha256:").unwrap_or(&container.image);
+            Ok(digits.chars().take(12).collect())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn size(engine: &Engine, container: &Container) -> Result<String> {
+    let own = overlay_layers::usage(&engine.containers().directory(&container.id).join("upper"))?;
+    let mut image = 0;
+    for layer in &container.layers {
+        image += engine.images().layers().size(layer)?;
+    }
+    Ok(format!("{} (virtual {})", units::decimal(own), units::decimal(own + image)))
+}
+
+/// `Up 3 minutes`, `Exited (0) 2 hours ago`, `Created`.
+fn status(state: &State) -> Result<String> {
+    Ok(match state.status {
+        Status::Created => "Created".to_owned(),
+        Status::Running => format!("Up {}", age(&state.started_at)?),
+        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, age(&state.finished_at)?),
+    })
+}
+
+/// How long ago a recorded time was.
+pub(crate) fn age(time: &str) -> Result<String> {
+    let time: Timestamp =
+        time.parse().map_err(|error| Error::new(format!("cannot read the time {time}: {error}")))?;
+    // A clock that was set back must not make the past the future.
+    let ago = Timestamp::now().duration_since(time).max(SignedDuration::ZERO);
+    Ok(units::duration(Duration::from_secs(ago.as_secs().unsigned_abs())))
+}
+
+/// Whether a container passes all filters; those with one key need only one match among them.
+fn matches(engine: &Engine, container: &Container, state: &State, filters: &[(&str, &str)]) -> Result<bool> {
+    for key in FILTERS {
+        let mut values = filters.iter().filter(|(known, _)| known == key).map(|(_, value)| *value).peekable();
+        if values.peek().is_none() {
+            continue;
+        }
+        // Labels are the exception: all of them must be there.
+        let mut results = values
+            .map(|value| matches_one(engine, container, state, key, value))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter();
+        let passes =
+            if *key == "label" { results.all(|result| result) } else { results.any(|result| result) };
+        if !passes {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn matches_one(
+    engine: &Engine,
+    container: &Container,
+    state: &State,
+    key: &str,
+    value: &str,
+) -> Result<bool> {
+    Ok(match key {
+        "id" => container.id.starts_with(value),
+        "name" => container.name.contains(value.trim_start_matches('/')),
+        "status" => {
+            const WORDS: &[&str] =
+                &["created", "running", "exited", "paused", "restarting", "removing", "dead"];
+            if !WORDS.contains(&value) {
+                return Err(Error::new(format!("invalid filter 'status={value}'")));
+            }
+            state.status.word() == value
+        }
+        "exited" => {
+            let code: u8 =
+                value.parse().map_err(|_| Error::new(format!("invalid filter 'exited={value}'")))?;
+            state.status == Status::Exited && state.exit_code == code
+        }
+        "label" => match value.split_once('=') {
+            Some((label, wanted)) => container.config.labels.get(label).is_some_and(|value| value == wanted),
+            None => container.config.labels.contains_key(value),
+        },
+        "ancestor" => is_ancestor(engine, container, value)?,
+        "before" => container.created < engine.containers().find(value)?.created,
+        "since" => container.created > engine.containers().find(value)?.created,
+        "volume" => container.mounts.iter().any(|mount| {
+            mount.name.as_deref() == Some(value)
+                || mount.destination.to_str() == Some(value)
+                || mount.source.to_str() == Some(value)
+        }),
+        _ => container.host_config.network_mode == value,
+    })
+}
+
+/// Whether a container was created from the image that `text` means, or from one that lies on it.
+fn is_ancestor(engine: &Engine, container: &Container, text: &str) -> Result<bool> {
+    if text.parse::<Reference>().is_ok_and(|name| name.or_latest().familiar() == container.config.image) {
+        return Ok(true);
+    }
+    match engine.images().resolve(text) {
+        Ok(image) => {
+            Ok(container.image == image.id.to_string() || container.layers.starts_with(&image.chain))
+        }
+        Err(image_pull::Error::NoSuchImage { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

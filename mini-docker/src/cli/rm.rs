@@ -1,0 +1,31 @@
+//! `rm`: remove containers.
+
+use clap::Args;
+use mini_docker::{Engine, Result};
+
+use super::for_each;
+
+/// What `rm` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Kill and remove running containers
+    #[arg(short, long)]
+    force: bool,
+    /// Remove the containers' anonymous volumes as well
+    #[arg(short, long)]
+    volumes: bool,
+    /// IDs or names
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Options {
+    /// Removes the containers; prints each as it was given.
+    pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
+        engine.sweep(true)?;
+        Ok(for_each(&self.containers, |name| {
+            engine.remove(&engine.containers().find(name)?, self.force, self.volumes)?;
+            Ok(name.to_owned())
+        }))
+    }
+}

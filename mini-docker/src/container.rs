@@ -1,0 +1,256 @@
+//! A container as the engine remembers it.
+//!
+//! Everything here is plain data in the shape that `docker inspect` prints, so that what is stored, what is
+//! shown and what a template can ask for are one thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use overlay_layers::ChainId;
+use serde::{Deserialize, Serialize};
+
+/// What a container was created as. Written once, when it is created.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// 64 hexadecimal digits, random.
+    pub id: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The program: the first word of entrypoint and command.
+    pub path: String,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// The image's ID.
+    pub image: String,
+    /// Its name, unique among containers.
+    pub name: String,
+    /// The operating system.
+    pub platform: String,
+    /// Where it writes to, and from where its mounts come.
+    pub mounts: Vec<MountPoint>,
+    /// What runs.
+    pub config: Config,
+    /// What the host lends it.
+    pub host_config: HostConfig,
+    /// The image's layers, lowest first.
+    pub layers: Vec<ChainId>,
+}
+
+/// The part of a container that does not depend on the host: an image's config with the user's changes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Config {
+    /// Its hostname.
+    pub hostname: String,
+    /// Its NIS domain name.
+    pub domainname: String,
+    /// `USER[:GROUP]`, names or numbers; empty is root.
+    pub user: String,
+    /// Whether the command that started it passes its standard input on.
+    pub attach_stdin: bool,
+    /// Whether that command shows the container's standard output.
+    pub attach_stdout: bool,
+    /// Whether that command shows the container's standard error.
+    pub attach_stderr: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether its standard input stays open.
+    pub open_stdin: bool,
+    /// Whether its standard input ends with the first command attached to it.
+    pub stdin_once: bool,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The command, or the entrypoint's arguments.
+    pub cmd: Option<Vec<String>>,
+    /// The image, as the user wrote it.
+    pub image: String,
+    /// Directories that are volumes of their own.
+    pub volumes: BTreeSet<String>,
+    /// Where the program starts.
+    pub working_dir: String,
+    /// The program that the command is given to.
+    pub entrypoint: Option<Vec<String>>,
+    /// Free text by key.
+    pub labels: BTreeMap<String, String>,
+    /// The signal that asks it to end.
+    pub stop_signal: Option<String>,
+    /// Seconds between that signal and SIGKILL.
+    pub stop_timeout: Option<i64>,
+}
+
+/// The part of a container that depends on the host. Sizes are bytes, and 0 means no limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostConfig {
+    /// `-v` as the user wrote them.
+    pub binds: Vec<String>,
+    /// `none` or `host`.
+    pub network_mode: String,
+    /// Whether it is removed when it ends.
+    pub auto_remove: bool,
+    /// Whether an init process runs as number 1.
+    pub init: bool,
+    /// Whether its root is read-only.
+    pub readonly_rootfs: bool,
+    /// The cgroup to put its own into; empty for the engine's.
+    pub cgroup_parent: String,
+    /// Bytes of memory.
+    pub memory: i64,
+    /// Bytes of memory it is pressed back to when the host runs short.
+    pub memory_reservation: i64,
+    /// Bytes of memory and swap together; -1 for no limit on swap.
+    pub memory_swap: i64,
+    /// Billionths of a processor.
+    pub nano_cpus: i64,
+    /// Its weight among others when processors are short.
+    pub cpu_shares: i64,
+    /// Microseconds of a scheduling period.
+    pub cpu_period: i64,
+    /// Microseconds it may run in each period.
+    pub cpu_quota: i64,
+    /// Processors it may run on, such as `0-2,4`.
+    pub cpuset_cpus: String,
+    /// Memory nodes it may use.
+    pub cpuset_mems: String,
+    /// Processes and threads; 0 or -1 for no limit.
+    pub pids_limit: i64,
+    /// Its weight among others when a disk is short, 10 to 1000.
+    pub blkio_weight: u16,
+    /// Bytes a second it may read from a device.
+    pub blkio_device_read_bps: Vec<ThrottleDevice>,
+    /// Bytes a second it may write to a device.
+    pub blkio_device_write_bps: Vec<ThrottleDevice>,
+    /// Operations a second it may read from a device.
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Vec<ThrottleDevice>,
+    /// Operations a second it may write to a device.
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Vec<ThrottleDevice>,
+    /// Rules for devices beyond the standard ones, such as `c 10:200 rwm`.
+    pub device_cgroup_rules: Vec<String>,
+    /// How its output is kept.
+    pub log_config: LogConfig,
+}
+
+/// A limit on one device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ThrottleDevice {
+    /// The device's path on the host.
+    pub path: PathBuf,
+    /// Bytes or operations a second.
+    pub rate: u64,
+}
+
+/// How a container's output is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LogConfig {
+    /// `json-file` is the one there is.
+    #[serde(rename = "Type")]
+    pub driver: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { driver: "json-file".to_owned() }
+    }
+}
+
+/// A bind mount, volume or tmpfs of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// What kind.
+    #[serde(rename = "Type")]
+    pub kind: MountKind,
+    /// A volume's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The host's path; empty for a tmpfs.
+    pub source: PathBuf,
+    /// The container's path.
+    pub destination: PathBuf,
+    /// What the user wrote behind the paths.
+    pub mode: String,
+    /// Whether it can be written.
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// `rprivate`, `rslave` or `rshared`.
+    pub propagation: String,
+    /// A tmpfs's options, such as `size=64m`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+/// What kind of mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A path of the host's that the user named.
+    Bind,
+    /// A directory that the engine keeps.
+    Volume,
+    /// Memory.
+    Tmpfs,
+}
+
+/// Where a container is in its life. Written by its shim.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct State {
+    /// Where it is.
+    pub status: Status,
+    /// Its first process's id on the host, or 0.
+    pub pid: i32,
+    /// How its last run ended: a program's own code, or 128 and a signal's number.
+    pub exit_code: u8,
+    /// Whether its last run was ended for want of memory.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub error: String,
+    /// When it last started, RFC 3339.
+    pub started_at: String,
+    /// When it last ended, RFC 3339.
+    pub finished_at: String,
+}
+
+/// A stage in a container's life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It has never run.
+    #[default]
+    Created,
+    /// Its first process lives.
+    Running,
+    /// It has run.
+    Exited,
+}
+
+impl Status {
+    /// The word that commands print.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+impl Container {
+    /// The first twelve digits of its ID: what people read and type.
+    pub fn short_id(&self) -> &str {
+        &self.id[..12]
+    }
+
+    /// The program and its arguments.
+    pub fn command(&self) -> Vec<String> {
+        let mut command = vec![self.path.clone()];
+        command.extend(self.args.iter().cloned());
+        command
+    }
+}

@@ -1,0 +1,337 @@
+//! The engine: what commands ask for, in terms of images and containers.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cgroups::{Cgroup, Hierarchy};
+use image_pull::{Hold, Image, Reference, Removal, Store};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use overlay_layers::ChainId;
+
+use crate::container::{Container, MountKind, MountPoint, State, Status};
+use crate::create::{self, Request};
+use crate::error::{Error, Result};
+use crate::plan::{self, Facts, Launch};
+use crate::shim::{self, Task};
+use crate::store::{Containers, Held};
+use crate::wire::{Connection, Frame, Received};
+use crate::{etc, files, mounts, signals, skeleton, volumes};
+
+/// Seconds that a container has to end by itself, unless it says otherwise.
+const STOP_TIMEOUT: i64 = 10;
+/// How long a shim that says it runs is given to answer: it is about to listen, or about to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where things are kept.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// What lasts: images, layers, containers, volumes.
+    pub data: PathBuf,
+    /// What a reboot ends: sockets.
+    pub exec: PathBuf,
+}
+
+/// Images and containers of one data folder.
+#[derive(Debug)]
+pub struct Engine {
+    folders: Folders,
+    images: Store,
+    containers: Containers,
+}
+
+impl Engine {
+    /// Opens what lies in `folders`, and makes what is missing.
+    pub fn open(folders: Folders) -> Result<Self> {
+        let images = Store::open(&folders.data)?;
+        let containers = Containers::open(&folders.data, &folders.exec)?;
+        Ok(Self { folders, images, containers })
+    }
+
+    /// The images.
+    pub fn images(&self) -> &Store {
+        &self.images
+    }
+
+    /// The containers.
+    pub fn containers(&self) -> &Containers {
+        &self.containers
+    }
+
+    /// Where things are kept.
+    pub fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
+    /// Creates a container. The hold on the images keeps this one from being removed until the container is
+    /// recorded; from then on the record does.
+    pub fn create(&self, image: &Image, _hold: &Hold, request: Request) -> Result<(Container, Held)> {
+        let held = self.containers.begin()?;
+        match self.create_in(image, request, &held) {
+            Ok(container) => Ok((container, held)),
+            Err(error) => {
+                self.containers.remove(held)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn create_in(&self, image: &Image, request: Request, held: &Held) -> Result<Container> {
+        let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
+        let created = (|| {
+            let mounts = request.mounts.iter().map(|mount| self.provide(mount)).collect::<Result<_>>()?;
+            let container = create::container(&held.id, name.clone(), image, request, mounts)?;
+            etc::write(&container, &self.containers.directory(&container.id))?;
+            // What cannot be started should not be created.
+            self.launch(&container)?;
+            self.containers.finish(&container)?;
+            Ok(container)
+        })();
+        if created.is_err() {
+            self.containers.release_name(&held.id, &name)?;
+        }
+        created
+    }
+
+    /// Makes what a mount needs on the host.
+    fn provide(&self, request: &mounts::Request) -> Result<MountPoint> {
+        let mut mount = request.mount.clone();
+        match mount.kind {
+            MountKind::Bind if mount.source.exists() => {}
+            MountKind::Bind if request.make_source => files::make_dir(&mount.source, false)?,
+            MountKind::Bind => {
+                return Err(Error::new(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    mount.source.display()
+                )));
+            }
+            MountKind::Volume => {
+                let name = mount.name.take().map_or_else(volumes::anonymous_name, Ok)?;
+                mount.source = volumes::make(&self.folders.data, &name)?;
+                mount.name = Some(name);
+            }
+            MountKind::Tmpfs => {}
+        }
+        Ok(mount)
+    }
+
+    /// How `container` would be started.
+    pub fn launch(&self, container: &Container) -> Result<Launch> {
+        let layers = match container.layers.last() {
+            Some(top) => self.images.layers().lowers(top)?,
+            None => Vec::new(),
+        };
+        let facts = Facts {
+            directory: self.containers.directory(&container.id),
+            layers,
+            skeleton: skeleton::make(&self.folders.data)?,
+            stage: self.folders.exec.clone(),
+            mountinfo: chroot::mount::mountinfo()?,
+        };
+        plan::launch(container, &facts)
+    }
+
+    /// Starts a container that is held. What its shim says, from its start on, comes through the connection.
+    pub fn start(
+        &self,
+        container: Container,
+        held: Held,
+        attached: bool,
+        size: Option<(u16, u16)>,
+    ) -> Result<Connection> {
+        let launch = self.launch(&container)?;
+        shim::start(Task {
+            containers: self.containers.clone(),
+            data: self.folders.data.clone(),
+            container,
+            launch,
+            held,
+            size,
+            attached,
+        })
+    }
+
+    /// Connects to the shim of a running container; `None` if it ends before that.
+    pub fn connect(&self, container: &Container) -> Result<Option<Connection>> {
+        let path = shim::socket_path(&self.containers, &container.id);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match std::os::unix::net::UnixStream::connect(&path) {
+                Ok(socket) => return Ok(Some(Connection::new(socket))),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(Error::new(format!(
+                        "the shim of container {} does not answer: {error}",
+                        container.short_id()
+                    )));
+                }
+                Err(_) if self.state(container)?.status != Status::Running => return Ok(None),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// Where `container` is in its life.
+    pub fn state(&self, container: &Container) -> Result<State> {
+        self.containers.state(&container.id)
+    }
+
+    /// Asks a container to end, and after `timeout` seconds makes it. Without a timeout, the container's own; a
+    /// negative one waits for ever. One that does not run is left as it is.
+    pub fn stop(&self, container: &Container, signal: Option<u8>, timeout: Option<i64>) -> Result<()> {
+        if self.state(container)?.status != Status::Running {
+            return Ok(());
+        }
+        let Some(mut connection) = self.connect(container)? else { return Ok(()) };
+        let signal = match (signal, &container.config.stop_signal) {
+            (Some(signal), _) => signal,
+            (None, Some(name)) => signals::parse(name)?,
+            (None, None) => libc::SIGTERM as u8,
+        };
+        connection.send(&Frame::Signal(signal))?;
+        let timeout = timeout.or(container.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
+        let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
+        if !await_end(&mut connection, patience)? {
+            connection.send(&Frame::Signal(libc::SIGKILL as u8))?;
+            await_end(&mut connection, None)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a running container a signal; after SIGKILL, waits for its end.
+    pub fn kill(&self, container: &Container, signal: u8) -> Result<()> {
+        let not_running = || Error::new(format!("container {} is not running", container.id));
+        if self.state(container)?.status != Status::Running {
+            return Err(not_running());
+        }
+        let mut connection = self.connect(container)?.ok_or_else(not_running)?;
+        connection.send(&Frame::Signal(signal))?;
+        if i32::from(signal) == libc::SIGKILL {
+            await_end(&mut connection, None)?;
+            return Ok(());
+        }
+        connection.finish()
+    }
+
+    /// Removes a container, with `volumes` also those that nobody named. One that runs is refused, or with
+    /// `force` killed first.
+    pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
+        if self.state(container)?.status == Status::Running {
+            if !force {
+                return Err(Error::new(format!(
+                    "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                    container.name
+                )));
+            }
+            if let Some(mut connection) = self.connect(container)? {
+                connection.send(&Frame::Signal(libc::SIGKILL as u8))?;
+                await_end(&mut connection, None)?;
+            }
+        }
+        let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
+        self.clean_cgroup(container)?;
+        if volumes {
+            volumes::remove_anonymous(&self.folders.data, container)?;
+        }
+        self.containers.remove(held)
+    }
+
+    /// Removes an image, or the name that was given if it has others.
+    ///
+    /// A container protects the image it was created from: its last name can be taken only with `force` (the image
+    /// then stays without a name), and while the container runs the image cannot be removed at all.
+    pub fn remove_image(&self, text: &str, force: bool) -> Result<Vec<Removal>> {
+        let image = self.images.resolve(text)?;
+        let short = image_pull::store::short(&image.id);
+        let by_id = is_id(text, &image);
+        let containers = self.containers.list()?;
+        let users = containers.iter().filter(|container| container.image == image.id.to_string());
+        for container in users.filter(|_| by_id || image.names.len() <= 1) {
+            let user = container.short_id();
+            let running = self.state(container)?.status == Status::Running;
+            let conflict = match (by_id, running) {
+                (true, true) => format!(
+                    "unable to delete {short} (cannot be forced) - image is being used by running container {user}"
+                ),
+                (true, false) if !force => format!(
+                    "unable to delete {short} (must be forced) - image is being used by stopped container {user}"
+                ),
+                (false, _) if !force => format!(
+                    "unable to remove repository reference \"{text}\" (must force) - container {user} is using its referenced image {short}"
+                ),
+                _ => continue,
+            };
+            return Err(Error::new(format!("conflict: {conflict}")));
+        }
+        let in_use: Vec<ChainId> = containers.iter().flat_map(|container| container.layers.clone()).collect();
+        Ok(self.images.remove(text, force, &in_use)?)
+    }
+
+    /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
+    pub fn sweep(&self, thorough: bool) -> Result<()> {
+        for held in self.containers.abandoned(thorough)? {
+            match self.containers.read(&held.id)? {
+                None => self.containers.remove(held)?,
+                Some(container) => {
+                    self.clean_cgroup(&container)?;
+                    if container.host_config.auto_remove {
+                        volumes::remove_anonymous(&self.folders.data, &container)?;
+                        self.containers.remove(held)?;
+                    } else {
+                        self.containers.settle(&held)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends whatever is left in a container's cgroup, and removes it.
+    fn clean_cgroup(&self, container: &Container) -> Result<()> {
+        let launch = self.launch(container)?;
+        if let Some(cgroup) = Cgroup::open(&Hierarchy::detect()?, &launch.cgroup_parent, &container.id)? {
+            cgroup.kill()?;
+            cgroup.remove()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `text` means the image by its ID and not by a name.
+fn is_id(text: &str, image: &Image) -> bool {
+    let named = text.parse::<Reference>().is_ok_and(|name| image.names.contains(&name.or_latest()));
+    !named && image.id.hex().starts_with(text.strip_prefix("sha256:").unwrap_or(text))
+}
+
+/// Waits until the shim says that its container has ended. Whether it did within `patience`.
+fn await_end(connection: &mut Connection, patience: Option<Duration>) -> Result<bool> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let (frames, closed) = match connection.receive()? {
+            Received::Frames(frames) => (frames, false),
+            Received::Closed(frames) => (frames, true),
+        };
+        if closed || frames.iter().any(|frame| matches!(frame, Frame::Exited(_))) {
+            return Ok(true);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        // Rounded up, so that the last round does not spin.
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::MAX)
+        });
+        let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(connection), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(Error::kernel("wait for the shim", errno)),
+        }
+    }
+}
+
+/// Docker's default data folder has a fixed place, and so has ours; an ordinary user has folders of their own.
+pub fn default_folders() -> Folders {
+    Folders {
+        data: Path::new("/var/lib/mini-docker").to_owned(),
+        exec: Path::new("/run/mini-docker").to_owned(),
+    }
+}

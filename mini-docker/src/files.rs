@@ -1,0 +1,123 @@
+//! Files that survive a power cut, and locks that end with their holder.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// Whether a write must survive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on the disk when the call returns.
+    Durable,
+    /// It may be lost with the power: for what a reboot makes meaningless anyway.
+    Fleeting,
+}
+
+/// Writes `value` to `path` as JSON, so that a reader sees the old text or the new one and never a part.
+pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(value).expect("the engine's records have text keys only");
+    json.push(b'\n');
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&json)?;
+        if durability == Durability::Durable {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| Error::file("write", path, error))
+}
+
+/// Reads the JSON at `path`; `None` if there is no such file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path, error)),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Removes a tree; that it is not there is no error.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory and those above it, for root's eyes only where `private`.
+pub fn make_dir(path: &Path, private: bool) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mode = if private { 0o700 } else { 0o755 };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| Error::file("make", path, error))
+}
+
+/// A lock on a file (`flock(2)`). The kernel releases it when the last copy of the descriptor is closed, also
+/// when its holder is killed: a lock that is held has a living holder.
+#[derive(Debug)]
+pub struct Lock(OwnedFd);
+
+impl Lock {
+    /// Waits for the exclusive lock on `path`.
+    pub fn exclusive(path: &Path) -> Result<Self> {
+        Self::take(path, FlockOperation::LockExclusive).map(|lock| lock.expect("waiting ends with the lock"))
+    }
+
+    /// Waits for a shared lock on `path`.
+    pub fn shared(path: &Path) -> Result<Self> {
+        Self::take(path, FlockOperation::LockShared).map(|lock| lock.expect("waiting ends with the lock"))
+    }
+
+    /// The exclusive lock on `path`, or `None` if somebody holds it.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        Self::take(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// A shared lock on `path`, or `None` if somebody holds the exclusive one.
+    pub fn try_shared(path: &Path) -> Result<Option<Self>> {
+        Self::take(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn take(path: &Path, operation: FlockOperation) -> Result<Option<Self>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+            .map_err(|errno| Error::file("open", path, errno))?;
+        loop {
+            match rustix::fs::flock(&file, operation) {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(Error::file("lock", path, errno)),
+            }
+        }
+    }
+
+    /// Whether `path` is still the file that is locked: its holder may have removed it while we waited.
+    pub fn is_still(&self, path: &Path) -> bool {
+        match (rustix::fs::fstat(&self.0), rustix::fs::stat(path)) {
+            (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino),
+            _ => false,
+        }
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

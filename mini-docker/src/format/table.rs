@@ -1,0 +1,14 @@
+//! Tables with the columns as wide as their widest cell, as Go's tabwriter lays them out.
+
+use std::io::Write;
+
+/// The rows, the first being the heading: columns at least ten wide, of which three are space.
+pub fn layout(rows: &[Vec<String>]) -> String {
+    // This library does not count the space into the least width, as Go does.
+    let mut writer = tabwriter::TabWriter::new(Vec::new()).minwidth(7).padding(3);
+    for row in rows {
+        writeln!(writer, "{}", row.join("\t")).expect("a vector takes everything");
+    }
+    let bytes = writer.into_inner().expect("a vector takes everything");
+    String::from_utf8(bytes).expect("cells are text")
+}

@@ -1,0 +1,56 @@
+//! # mini-docker: the engine
+//!
+//! A container engine without a daemon, made of the step crates. This library does the work and prints nothing;
+//! `main.rs` and `cli/` are its command line.
+//!
+//! A `run` flows through these rooms, top to bottom:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`mounts`], [`signals`], [`create`] | what the user asked for, read and put together with the image's config |
+//! | [`container`] | the result: a record in the shape of `docker inspect` |
+//! | [`files`], [`store`] | records on the disk, locks, and what a crash leaves |
+//! | [`engine`] | what commands ask for: create, start, stop, kill, remove |
+//! | [`etc`], [`skeleton`], [`volumes`], [`limits`] | parts of a container that are made or decided on their own |
+//! | [`plan`] | from a record to what the kernel will be asked for; pure |
+//! | [`shim`] | the process that outlives the command and waits for the container |
+//! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
+//! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
+//! | [`logs`], [`inspect`] | output on the disk; everything about one object |
+//! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
+//! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
+//! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
+//! | [`format`] | sizes, times, tables and templates as Docker prints them |
+
+pub mod attach;
+pub mod changes;
+pub mod container;
+pub mod create;
+pub mod doctor;
+pub mod engine;
+mod error;
+pub mod etc;
+pub mod explain;
+pub mod files;
+pub mod format;
+pub mod hello;
+pub mod import;
+pub mod inside;
+pub mod inspect;
+pub mod launch;
+pub mod limits;
+pub mod logs;
+pub mod mounts;
+pub mod names;
+pub mod plan;
+pub mod shim;
+pub mod signals;
+pub mod skeleton;
+pub mod store;
+pub mod terminal;
+pub mod users;
+pub mod volumes;
+pub mod wire;
+
+pub use engine::{Engine, Folders};
+pub use error::{Error, Result};

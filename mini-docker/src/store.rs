@@ -1,0 +1,337 @@
+//! Containers on the disk, and who may touch which.
+//!
+//! ```text
+//! DATA/containers/ID/container.json   what it was created as; written last, so a directory without it is
+//!                                     one that was never finished
+//!                    state.json       where it is in its life
+//!                    lock             held by its shim while it runs, and by any command that changes it
+//!                    upper/ work/     its writable layer
+//!                    ID-json.log      its output
+//! DATA/names/NAME                     a link to the ID; making it is what makes a name unique
+//! EXEC/ID/                            exists while something is under way: the list of what a crash may have
+//!                                     left behind. Lies in memory, so a reboot empties it
+//! ```
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::container::{Container, State, Status};
+use crate::error::{Error, Result};
+use crate::files::{self, Durability, Lock};
+use crate::names;
+
+/// What a container that stopped without its shim's word is said to have exited with.
+const UNKNOWN_EXIT: u8 = 255;
+/// What the directory of a container that is being removed is called, before its ID.
+const GONE: &str = ".gone-";
+
+/// The containers of one data folder.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    data: PathBuf,
+    exec: PathBuf,
+}
+
+/// A container that this process alone may change, until it is dropped or handed to a shim.
+#[derive(Debug)]
+pub struct Held {
+    /// Its ID.
+    pub id: String,
+    /// Its lock.
+    pub lock: Lock,
+}
+
+impl Containers {
+    /// The containers in `data`, with what is fleeting about them in `exec`. Both are made if missing.
+    pub fn open(data: &Path, exec: &Path) -> Result<Self> {
+        files::make_dir(&data.join("containers"), true)?;
+        files::make_dir(&data.join("names"), true)?;
+        files::make_dir(exec, true)?;
+        Ok(Self { data: data.to_owned(), exec: exec.to_owned() })
+    }
+
+    /// The directory of container `id`.
+    pub fn directory(&self, id: &str) -> PathBuf {
+        self.data.join("containers").join(id)
+    }
+
+    /// The fleeting directory of container `id`.
+    pub fn exec_directory(&self, id: &str) -> PathBuf {
+        self.exec.join(id)
+    }
+
+    /// The file that container `id`'s output is kept in.
+    pub fn log(&self, id: &str) -> PathBuf {
+        self.directory(id).join(format!("{id}-json.log"))
+    }
+
+    fn lock_path(&self, id: &str) -> PathBuf {
+        self.directory(id).join("lock")
+    }
+
+    fn name_path(&self, name: &str) -> PathBuf {
+        self.data.join("names").join(name)
+    }
+
+    /// Makes an empty container directory and holds it. Until [`Containers::finish`] is called it is one that a
+    /// later sweep removes.
+    pub fn begin(&self) -> Result<Held> {
+        let id = names::random_id()?;
+        let directory = self.directory(&id);
+        // A sweep may come between the making and the locking, and take the directory for an abandoned one.
+        let lock = loop {
+            files::make_dir(&directory, true)?;
+            let lock = Lock::exclusive(&self.lock_path(&id))?;
+            if lock.is_still(&self.lock_path(&id)) {
+                break lock;
+            }
+        };
+        files::make_dir(&self.exec_directory(&id), true)?;
+        files::make_dir(&directory.join("upper"), false)?;
+        files::make_dir(&directory.join("work"), true)?;
+        Ok(Held { id, lock })
+    }
+
+    /// Gives container `id` the name `wanted`, or one of our choice.
+    pub fn claim_name(&self, id: &str, wanted: Option<&str>) -> Result<String> {
+        if let Some(name) = wanted {
+            if !names::is_valid(name) {
+                return Err(Error::new(format!(
+                    "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                )));
+            }
+            return match self.try_claim(name, id)? {
+                None => Ok(name.to_owned()),
+                Some(owner) => Err(Error::new(format!(
+                    "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have \
+                     to remove (or rename) that container to be able to reuse that name."
+                ))),
+            };
+        }
+        for attempt in 0.. {
+            let name = names::random_name(attempt);
+            if self.try_claim(&name, id)?.is_none() {
+                return Ok(name);
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    /// Takes back a name that `id` has claimed.
+    pub fn release_name(&self, id: &str, name: &str) -> Result<()> {
+        if self.owner(name)?.as_deref() == Some(id) { remove_file(&self.name_path(name)) } else { Ok(()) }
+    }
+
+    /// Points `name` at `id`; returns the ID of the container that has it already.
+    fn try_claim(&self, name: &str, id: &str) -> Result<Option<String>> {
+        let path = self.name_path(name);
+        loop {
+            match symlink(id, &path) {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::file("make", &path, error)),
+            }
+            let Some(owner) = self.owner(name)? else { continue };
+            if self.directory(&owner).exists() {
+                return Ok(Some(owner));
+            }
+            // Its container is gone: a crash came between the two removals.
+            remove_file(&path)?;
+        }
+    }
+
+    /// The ID that `name` points at.
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        let path = self.name_path(name);
+        match fs::read_link(&path) {
+            Ok(id) => Ok(Some(id.to_string_lossy().into_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
+    /// Records a container: from now on it exists.
+    pub fn finish(&self, container: &Container) -> Result<()> {
+        // What removes itself when it ends need not outlive a power cut.
+        let durability = durability(container);
+        files::write_json(&self.directory(&container.id).join("container.json"), container, durability)
+    }
+
+    /// Records where a container is in its life.
+    pub fn write_state(&self, container: &Container, state: &State) -> Result<()> {
+        // That it runs is meaningless after a power cut; how it ended is not.
+        let durability =
+            if state.status == Status::Running { Durability::Fleeting } else { durability(container) };
+        files::write_json(&self.directory(&container.id).join("state.json"), state, durability)
+    }
+
+    /// The container with this ID, or `None` if there is none, or only an unfinished one.
+    pub fn read(&self, id: &str) -> Result<Option<Container>> {
+        files::read_json(&self.directory(id).join("container.json"))
+    }
+
+    /// Where a container is in its life, by what its shim wrote and whether that shim lives.
+    pub fn state(&self, id: &str) -> Result<State> {
+        let state: State = files::read_json(&self.directory(id).join("state.json"))?.unwrap_or_default();
+        if state.status != Status::Running || self.is_held(id)? {
+            return Ok(state);
+        }
+        // The shim may have written the end, and let go of the lock, between our two looks.
+        let state: State = files::read_json(&self.directory(id).join("state.json"))?.unwrap_or_default();
+        Ok(if state.status == Status::Running { ended_unseen(state) } else { state })
+    }
+
+    /// Whether a shim or a command holds container `id`.
+    fn is_held(&self, id: &str) -> Result<bool> {
+        let path = self.lock_path(id);
+        if !path.exists() {
+            return Ok(false);
+        }
+        Lock::try_shared(&path).map(|lock| lock.is_none())
+    }
+
+    /// Holds container `id`, waiting for its shim to end; `None` if it was removed meanwhile.
+    pub fn hold(&self, id: &str) -> Result<Option<Held>> {
+        let path = self.lock_path(id);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let lock = Lock::exclusive(&path)?;
+        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock }))
+    }
+
+    /// Holds container `id` if nobody does.
+    pub fn try_hold(&self, id: &str) -> Result<Option<Held>> {
+        let path = self.lock_path(id);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
+        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock }))
+    }
+
+    /// All finished containers, the newest first.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let mut containers = Vec::new();
+        for id in entries(&self.data.join("containers"))? {
+            containers.extend(self.read(&id)?);
+        }
+        containers.sort_by(|a: &Container, b| b.created.cmp(&a.created));
+        Ok(containers)
+    }
+
+    /// The container that `reference` means: its ID, its name, or the beginning of its ID if no other's begins so.
+    pub fn find(&self, reference: &str) -> Result<Container> {
+        let missing = || Error::new(format!("No such container: {reference}"));
+        let name = reference.strip_prefix('/').unwrap_or(reference);
+        if name.is_empty() || name.contains('/') {
+            return Err(missing());
+        }
+        if let Some(container) = self.read(name)? {
+            return Ok(container);
+        }
+        if names::is_valid(name)
+            && let Some(id) = self.owner(name)?
+            && let Some(container) = self.read(&id)?
+        {
+            return Ok(container);
+        }
+        let mut matches = Vec::new();
+        for id in entries(&self.data.join("containers"))?.into_iter().filter(|id| id.starts_with(name)) {
+            matches.extend(self.read(&id)?);
+        }
+        match matches.len() {
+            0 => Err(missing()),
+            1 => Ok(matches.remove(0)),
+            _ => Err(Error::new(format!("Multiple IDs found with provided prefix: {reference}"))),
+        }
+    }
+
+    /// Removes a held container with everything of its own, and its name.
+    pub fn remove(&self, held: Held) -> Result<()> {
+        // Taken by value: there is nothing left to hold afterwards.
+        let Held { id, lock: _lock } = held;
+        let directory = self.directory(&id);
+        let name = self.read(&id)?.map(|container| container.name);
+        // One rename, and it no longer exists for anybody; what a crash leaves of the rest, a sweep removes.
+        let gone = self.data.join("containers").join(format!("{GONE}{id}"));
+        fs::rename(&directory, &gone).map_err(|error| Error::file("remove", &directory, error))?;
+        if let Some(name) = name {
+            self.release_name(&id, &name)?;
+        }
+        files::remove_tree(&gone)?;
+        files::remove_tree(&self.exec_directory(&id))
+    }
+
+    /// Removes what interrupted removals left, and holds the containers that were under way when their shim or
+    /// command died.
+    ///
+    /// What is fleeting points to the latter. A `thorough` look goes through all container directories too: after
+    /// a reboot, nothing fleeting is left.
+    pub fn abandoned(&self, thorough: bool) -> Result<Vec<Held>> {
+        let mut ids = entries(&self.exec)?;
+        if thorough {
+            for entry in entries(&self.data.join("containers"))? {
+                if entry.starts_with(GONE) {
+                    files::remove_tree(&self.directory(&entry))?;
+                } else if !self.directory(&entry).join("container.json").exists() {
+                    ids.push(entry);
+                }
+            }
+            ids.sort();
+            ids.dedup();
+        }
+        let mut abandoned = Vec::new();
+        for id in ids {
+            if self.directory(&id).exists() {
+                abandoned.extend(self.try_hold(&id)?);
+            } else {
+                files::remove_tree(&self.exec_directory(&id))?;
+            }
+        }
+        Ok(abandoned)
+    }
+
+    /// Records the end of a container that nobody saw end.
+    pub fn settle(&self, held: &Held) -> Result<()> {
+        if let Some(container) = self.read(&held.id)? {
+            let state: State =
+                files::read_json(&self.directory(&held.id).join("state.json"))?.unwrap_or_default();
+            if state.status == Status::Running {
+                self.write_state(&container, &ended_unseen(state))?;
+            }
+        }
+        files::remove_tree(&self.exec_directory(&held.id))
+    }
+}
+
+fn durability(container: &Container) -> Durability {
+    if container.host_config.auto_remove { Durability::Fleeting } else { Durability::Durable }
+}
+
+fn ended_unseen(state: State) -> State {
+    State {
+        status: Status::Exited,
+        pid: 0,
+        exit_code: UNKNOWN_EXIT,
+        finished_at: state.started_at.clone(),
+        ..state
+    }
+}
+
+/// The names in a directory.
+fn entries(path: &Path) -> Result<Vec<String>> {
+    let read = || -> std::io::Result<Vec<String>> {
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    read().map_err(|error| Error::file("read", path, error))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, error)),
+        _ => Ok(()),
+    }
+}

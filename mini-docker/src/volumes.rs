@@ -1,0 +1,37 @@
+//! Directories that outlive the containers that write to them.
+
+use std::path::{Path, PathBuf};
+
+use crate::container::{Container, MountKind};
+use crate::error::Result;
+use crate::files;
+use crate::names;
+
+/// Where volume `name` keeps its files; made if it is not there yet.
+pub fn make(data: &Path, name: &str) -> Result<PathBuf> {
+    let directory = data.join("volumes").join(name).join("_data");
+    files::make_dir(&data.join("volumes"), true)?;
+    files::make_dir(&directory, false)?;
+    Ok(directory)
+}
+
+/// A name for a volume that the user gave none.
+pub fn anonymous_name() -> Result<String> {
+    names::random_id()
+}
+
+/// Removes the volumes that came with `container` and that nobody named.
+pub fn remove_anonymous(data: &Path, container: &Container) -> Result<()> {
+    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+        if let Some(name) = &mount.name
+            && is_anonymous(name)
+        {
+            files::remove_tree(&data.join("volumes").join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_anonymous(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

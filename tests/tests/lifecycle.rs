@@ -1,0 +1,206 @@
+//! Containers that outlive the command: `run -d`, `ps`, `logs`, `stop`, `kill`, `rm`, `inspect`, and images.
+
+use testbed::engine::Engine;
+use testbed::until;
+
+/// A container that runs until it is stopped.
+fn sleeper(engine: &Engine, name: &str) -> String {
+    engine.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"])
+}
+
+#[test]
+fn ps_shows_what_docker_shows() {
+    let engine = Engine::with_busybox();
+    let id = sleeper(&engine, "web");
+    engine.fails(&["run", "--name", "done", "busybox", "sh", "-c", "exit 3"]);
+    let table = engine.ok(&["ps", "-a"]);
+    let other = engine.inspect("done", "{{.Id}}");
+    let table = table.replace(&id[..12], "<web's ID>..").replace(&other[..12], "<done's ID>.");
+    let table = with_shortest_times(&table);
+    insta::assert_snapshot!(table, @r#"
+    CONTAINER ID   IMAGE     COMMAND            CREATED                  STATUS                              PORTS     NAMES
+    <done's ID>.   busybox   "sh -c 'exit 3'"   Less than a second ago   Exited (3) Less than a second ago             done
+    <web's ID>..   busybox   "sleep 1000"       Less than a second ago   Up Less than a second                         web
+    "#);
+    assert_eq!(engine.ok(&["ps", "-q"]), &id[..12]);
+    assert_eq!(engine.ok(&["container", "ls", "-aq", "--no-trunc", "--filter", "exited=3"]), other);
+    assert_eq!(engine.ok(&["ps", "--format", "{{.Names}}: {{.State}}"]), "web: running");
+    assert_eq!(engine.ok(&["ps", "-a", "--filter", "name=do", "--format", "{{.Names}}"]), "done");
+    assert_eq!(engine.ok(&["ps", "-lq", "--no-trunc"]), other);
+    insta::assert_snapshot!(engine.ok(&["ps", "-a", "--format", "table {{.Names}}\\t{{.Image}}"]), @"
+    NAMES     IMAGE
+    done      busybox
+    web       busybox
+    ");
+}
+
+/// The table with its times set to the shortest.
+fn with_shortest_times(table: &str) -> String {
+    table.replace("1 second ago", "Less than a second ago").replace("Up 1 second", "Up Less than a second")
+}
+
+#[test]
+fn logs_hold_both_streams_and_can_be_followed() {
+    let engine = Engine::with_busybox();
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "echo one; echo two >&2; sleep 0.3; echo three; printf end",
+    ]);
+    let output = engine.run(&["logs", "--follow", "box"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "one\nthree\nend");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "two\n");
+    assert_eq!(engine.ok(&["logs", "-n", "1", "box"]), "end");
+    let stamped = engine.ok(&["logs", "-t", "box"]);
+    assert!(stamped.lines().all(|line| line.len() > 30 && line.as_bytes()[29] == b'Z'), "{stamped}");
+    assert_eq!(engine.ok(&["logs", "--until", "1h", "box"]), "");
+    assert_eq!(engine.ok(&["logs", "--since", "1h", "box"]), "one\nthree\nend");
+}
+
+#[test]
+fn stop_kill_and_rm() {
+    let engine = Engine::with_busybox();
+    let id = engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "trap",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'echo asked; exit 7' TERM; echo ready; while :; do sleep 0.05; done",
+    ]);
+    until("the container is ready", || engine.ok(&["logs", "trap"]).contains("ready"));
+    insta::assert_snapshot!(engine.fails(&["rm", "trap"]), @r#"1 Error: cannot remove container "/trap": container is running: stop the container before removing or force remove"#);
+    assert_eq!(engine.ok(&["stop", "trap"]), "trap");
+    assert_eq!(engine.inspect("trap", "{{.State.ExitCode}}"), "7");
+    assert!(engine.ok(&["logs", "trap"]).ends_with("asked"));
+    assert_eq!(engine.ok(&["stop", &id]), id, "stopping twice is no error");
+    assert_eq!(
+        engine.fails(&["kill", "trap"]),
+        format!("1 Error: cannot kill container: trap: container {id} is not running")
+    );
+
+    // A program without a handler, as process 1, takes no notice of SIGTERM.
+    sleeper(&engine, "deaf");
+    assert_eq!(engine.ok(&["stop", "-t", "0", "deaf"]), "deaf");
+    assert_eq!(engine.inspect("deaf", "{{.State.ExitCode}}"), "137");
+
+    sleeper(&engine, "third");
+    assert_eq!(engine.ok(&["kill", "-s", "KILL", "third"]), "third");
+    assert_eq!(engine.inspect("third", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    assert_eq!(
+        engine.ok(&["rm", "trap", &id[..3], "third"].map(|name| if name == &id[..3] {
+            "deaf"
+        } else {
+            name
+        })),
+        "trap\ndeaf\nthird"
+    );
+    insta::assert_snapshot!(engine.fails(&["rm", "third"]), @"1 Error: No such container: third");
+
+    sleeper(&engine, "forced");
+    assert_eq!(engine.ok(&["rm", "-f", "forced"]), "forced");
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_name_is_unique_until_its_container_is_removed() {
+    let engine = Engine::with_busybox();
+    let id = sleeper(&engine, "one");
+    let refused = engine.fails(&["run", "--name", "one", "busybox", "true"]);
+    assert_eq!(
+        refused,
+        format!(
+            "125 Error: Conflict. The container name \"/one\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+        )
+    );
+    engine.ok(&["rm", "-f", "one"]);
+    sleeper(&engine, "one");
+    assert!(
+        engine.fails(&["run", "--name", "no/slash", "busybox"]).contains("Invalid container name (no/slash)")
+    );
+}
+
+#[test]
+fn containers_are_found_by_name_id_and_prefix() {
+    let engine = Engine::with_busybox();
+    let id = sleeper(&engine, "web");
+    for reference in ["web", "/web", &id, &id[..12], &id[..2]] {
+        assert_eq!(engine.inspect(reference, "{{.Id}}"), id, "{reference}");
+    }
+    assert_eq!(
+        engine.inspect("web", "{{.Name}} {{.State.Running}} {{.Config.Hostname}}"),
+        format!("/web true {}", &id[..12])
+    );
+    let pid = engine.inspect("web", "{{.State.Pid}}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")), "{status}");
+    insta::assert_snapshot!(engine.fails(&["inspect", "nothing"]), @"1 Error: No such object: nothing");
+}
+
+#[test]
+fn the_command_passes_signals_on() {
+    use nix::sys::signal::{Signal, kill};
+    let engine = Engine::with_busybox();
+    let line = "trap 'echo got it; exit 5' INT; echo ready; while :; do sleep 0.05; done";
+    let mut run = engine.command(&["run", "--name", "box", "busybox", "sh", "-c", line]);
+    let run = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    until("the container is ready", || engine.run(&["logs", "box"]).stdout == b"ready\n");
+    kill(nix::unistd::Pid::from_raw(run.id() as i32), Signal::SIGINT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ready\ngot it\n");
+}
+
+#[test]
+fn images_are_listed_and_removed_unless_needed() {
+    let engine = Engine::with_busybox();
+    let id = engine.inspect("busybox", "{{.Id}}");
+    let short = &id["sha256:".len()..][..12];
+    assert_eq!(
+        engine.ok(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]),
+        format!("busybox:latest {short}")
+    );
+    let container = engine.ok(&["run", "-d", "busybox", "sleep", "1000"]);
+    let refused = engine.fails(&["rmi", "busybox"]);
+    assert_eq!(
+        refused,
+        format!(
+            "1 Error: conflict: unable to remove repository reference \"busybox\" (must force) - container {} is using its referenced image {short}",
+            &container[..12]
+        )
+    );
+    let refused = engine.fails(&["rmi", "-f", short]);
+    assert_eq!(
+        refused,
+        format!(
+            "1 Error: conflict: unable to delete {short} (cannot be forced) - image is being used by running container {}",
+            &container[..12]
+        )
+    );
+    engine.ok(&["rm", "-f", &container]);
+    let removed = engine.ok(&["rmi", "busybox"]);
+    assert!(removed.starts_with("Untagged: busybox:latest\nDeleted: sha256:"), "{removed}");
+    assert_eq!(engine.ok(&["images", "-q"]), "");
+    assert_eq!(Engine::entries(&engine.data().join("layers")), Vec::<String>::new());
+    insta::assert_snapshot!(engine.fails(&["rmi", "busybox"]), @"1 Error: No such image: busybox:latest");
+}
+
+#[test]
+fn info_version_and_doctor() {
+    let engine = Engine::with_busybox();
+    sleeper(&engine, "web");
+    assert_eq!(
+        engine.ok(&["info", "--format", "{{.Containers}} {{.ContainersRunning}} {{.Images}}"]),
+        "1 1 1"
+    );
+    assert_eq!(engine.ok(&["version", "--format", "{{.Client.Version}}"]), env!("CARGO_PKG_VERSION"));
+    let doctor = engine.ok(&["doctor"]);
+    assert!(doctor.contains("overlayfs    ok"), "{doctor}");
+}

@@ -1,0 +1,324 @@
+//! `mini-docker run`, as a user sees it and as the kernel does.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use testbed::engine::Engine;
+
+fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
+    let mut arguments = vec!["run", "--rm"];
+    arguments.extend(options);
+    arguments.extend(["busybox", "sh", "-c", line]);
+    engine.ok(&arguments)
+}
+
+#[test]
+fn hello_needs_no_registry_and_is_made_once() {
+    let engine = Engine::new();
+    let screen = engine.ok(&["run", "--rm", "hello"]);
+    assert!(screen.contains("number 1; its parent is outside"), "{screen}");
+    let id = engine.inspect("hello", "{{.Id}}");
+    engine.ok(&["run", "--rm", "hello"]);
+    assert_eq!(engine.inspect("hello", "{{.Id}}"), id);
+    assert_eq!(Engine::entries(&engine.data().join("layers")).len(), 1);
+}
+
+#[test]
+fn output_exit_code_and_input_pass_through() {
+    let engine = Engine::with_busybox();
+    let output = engine.run(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 42"]);
+    assert_eq!(output.status.code(), Some(42));
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+
+    let mut cat = engine.command(&["run", "--rm", "-i", "busybox", "cat"]);
+    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // More than the pipes on the way hold together.
+    let sent: Vec<u8> = (0..3_000_000_u32).map(|number| number as u8).collect();
+    let mut stdin = cat.stdin.take().unwrap();
+    let writer = std::thread::spawn({
+        let sent = sent.clone();
+        move || stdin.write_all(&sent)
+    });
+    let output = cat.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout == sent, "{} of {} bytes came back", output.stdout.len(), sent.len());
+}
+
+#[test]
+fn without_interactive_the_input_is_empty() {
+    let engine = Engine::with_busybox();
+    assert_eq!(sh(&engine, &[], "wc -c"), "0");
+}
+
+#[test]
+fn what_cannot_run_has_dockers_exit_codes_and_one_line() {
+    let engine = Engine::with_busybox();
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "busybox", "nothing"]), @r#"127 Error: exec: "nothing": executable file not found in $PATH"#);
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "busybox", "/no/where"]), @r#"127 Error: exec: "/no/where": no such file or directory"#);
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "busybox", "/etc/passwd"]), @r#"126 Error: exec: "/etc/passwd": permission denied"#);
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "--user", "nobody", "busybox", "true"]), @"125 Error: unable to find user nobody: no matching entries in passwd file");
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "--mount", "type=bind,source=/no/where,target=/x", "busybox", "true"]), @r#"125 Error: invalid mount config for type "bind": bind source path does not exist: /no/where"#);
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "--network", "blue", "busybox", "true"]), @"125 Error: network blue not found (there are none and host)");
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "UPPER"]), @"125 Error: invalid reference format: repository name (library/UPPER) must be lowercase");
+    assert!(engine.fails(&["run", "--nosuch", "busybox"]).starts_with("125 "));
+    assert!(engine.fails(&["run"]).starts_with("125 "));
+}
+
+#[test]
+fn a_failed_start_without_rm_stays_to_be_looked_at() {
+    let engine = Engine::with_busybox();
+    engine.fails(&["run", "--name", "broken", "busybox", "nothing"]);
+    assert_eq!(engine.inspect("broken", "{{.State.Status}} {{.State.ExitCode}}"), "created 127");
+    assert!(engine.inspect("broken", "{{.State.Error}}").contains("not found in $PATH"));
+}
+
+#[test]
+fn environment() {
+    let engine = Engine::with_busybox();
+    let file = engine.folder().join("vars");
+    fs::write(&file, "# comment\nFROM_FILE=1\nBOTH=file\n").unwrap();
+    let mut command = engine.command(&[
+        "run",
+        "--rm",
+        "--hostname",
+        "web",
+        "--env-file",
+        "vars",
+        "-e",
+        "BOTH=flag",
+        "-e",
+        "PASSED",
+        "-e",
+        "UNSET",
+        "busybox",
+        "env",
+    ]);
+    let seen = testbed::stdout(command.env("PASSED", "on"));
+    let mut lines: Vec<&str> = seen.lines().collect();
+    lines.sort_unstable();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    BOTH=flag
+    FROM_FILE=1
+    HOME=/root
+    HOSTNAME=web
+    PASSED=on
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    ");
+}
+
+#[test]
+fn who_and_where() {
+    let engine = Engine::with_busybox();
+    assert_eq!(
+        sh(&engine, &["-u", "user"], "id; echo $HOME"),
+        "uid=1000(user) gid=1000(user) groups=1000(user),2000(extra)\n/home/user"
+    );
+    assert_eq!(sh(&engine, &["-u", "12:34"], "id -u; id -g; echo $HOME"), "12\n34\n/");
+    assert_eq!(sh(&engine, &["-w", "/new/deep"], "pwd"), "/new/deep");
+    assert_eq!(
+        sh(
+            &engine,
+            &["-h", "web", "--domainname", "example.test"],
+            "hostname; cat /proc/sys/kernel/domainname; cat /etc/hostname"
+        ),
+        "web\nexample.test\nweb"
+    );
+    // A user may write to the pipes that are its standard streams.
+    assert_eq!(sh(&engine, &["-u", "user"], "echo x > /dev/stdout"), "x");
+}
+
+#[test]
+fn the_images_config_is_honoured_and_overridden() {
+    let engine = Engine::with_busybox();
+    let root = testbed::rootfs::Rootfs::busybox();
+    let archive = engine.folder().join("app.tar");
+    testbed::stdout(
+        std::process::Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."),
+    );
+    let import = [
+        "import",
+        "-c",
+        "ENTRYPOINT [\"echo\", \"entry\"]",
+        "-c",
+        "CMD [\"cmd\"]",
+        "-c",
+        "ENV A=image",
+        "-c",
+        "WORKDIR /srv",
+        "-c",
+        "USER user",
+        "-c",
+        "LABEL k=v",
+        "-c",
+        "STOPSIGNAL SIGINT",
+        "app.tar",
+        "app:1",
+    ];
+    engine.ok(&import);
+    assert_eq!(engine.ok(&["run", "--rm", "app:1"]), "entry cmd");
+    assert_eq!(engine.ok(&["run", "--rm", "app:1", "mine"]), "entry mine");
+    assert_eq!(engine.ok(&["run", "--rm", "--entrypoint", "id", "app:1", "-u"]), "1000");
+    assert_eq!(engine.ok(&["run", "--rm", "--entrypoint", "pwd", "app:1"]), "/srv");
+    assert_eq!(
+        engine.inspect("app:1", "{{.Config.Labels}} {{.Config.StopSignal}} {{.Config.Env}}"),
+        "map[k:v] SIGINT [A=image]"
+    );
+    engine.ok(&["run", "-d", "--name", "box", "--entrypoint", "sleep", "app:1", "100"]);
+    assert_eq!(engine.inspect("box", "{{.Config.StopSignal}} {{index .Config.Labels \"k\"}}"), "SIGINT v");
+}
+
+#[test]
+fn volumes_and_mounts() {
+    let engine = Engine::with_busybox();
+    let host = engine.folder().join("host");
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("file"), "from the host\n").unwrap();
+    assert_eq!(sh(&engine, &["-v", "./host:/data"], "cat /data/file; echo new > /data/new"), "from the host");
+    assert_eq!(fs::read_to_string(host.join("new")).unwrap(), "new\n");
+    assert_eq!(
+        sh(&engine, &["-v", "./host:/data:ro"], "touch /data/x 2>&1; echo $?"),
+        "touch: /data/x: Read-only file system\n1"
+    );
+    assert_eq!(
+        sh(&engine, &["--mount", "type=bind,source=host/file,target=/etc/motd,readonly"], "cat /etc/motd"),
+        "from the host"
+    );
+    // A missing source is made for -v; a named volume outlives its containers, an anonymous one does not.
+    sh(&engine, &["-v", "./made:/data"], "touch /data/x");
+    assert!(engine.folder().join("made/x").exists());
+    sh(&engine, &["-v", "keep:/data", "-v", "/anonymous"], "echo kept > /data/x; touch /anonymous/y");
+    assert_eq!(sh(&engine, &["-v", "keep:/data"], "cat /data/x"), "kept");
+    assert_eq!(Engine::entries(&engine.data().join("volumes")), ["keep"]);
+    assert_eq!(
+        sh(
+            &engine,
+            &["--mount", "type=tmpfs,target=/t,tmpfs-size=1m"],
+            "grep ' /t ' /proc/mounts | cut -d' ' -f1,3; df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2"
+        ),
+        "tmpfs tmpfs\n1024"
+    );
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "-v", "/a:/x", "-v", "/b:/x", "busybox"]), @"125 Error: Duplicate mount point: /x");
+    assert!(engine.fails(&["run", "--rm", "-v", "/etc:/proc", "busybox"]).contains("EPERM"));
+}
+
+#[test]
+fn a_volume_at_a_link_of_the_images_stays_inside() {
+    let engine = Engine::with_busybox();
+    let line = "readlink /link; ls /link /inside";
+    let root = testbed::rootfs::Rootfs::busybox();
+    std::os::unix::fs::symlink("../../../../inside", root.join("link")).unwrap();
+    let archive = engine.folder().join("linked.tar");
+    testbed::stdout(
+        std::process::Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."),
+    );
+    engine.ok(&["import", "linked.tar", "linked"]);
+    let volume = format!("{}:/link", root.join("etc").display());
+    let seen = engine.ok(&["run", "--rm", "-v", &volume, "linked", "sh", "-c", line]);
+    assert_eq!(seen, "../../../../inside\n/inside:\ngroup\npasswd\n\n/link:\ngroup\npasswd");
+    assert!(!std::path::Path::new("/inside").exists());
+}
+
+#[test]
+fn the_writable_layer_is_the_containers_own() {
+    let engine = Engine::with_busybox();
+    assert_eq!(
+        sh(&engine, &[], "rm /etc/passwd; ls /etc/passwd 2>&1 | tail -1"),
+        "ls: /etc/passwd: No such file or directory"
+    );
+    assert_eq!(sh(&engine, &[], "ls /etc/passwd"), "/etc/passwd");
+    assert_eq!(
+        sh(&engine, &["--read-only"], "touch /x 2>&1; touch /dev/shm/x && echo shm"),
+        "touch: /x: Read-only file system\nshm"
+    );
+}
+
+#[test]
+fn nothing_of_a_container_is_written_for_the_mount_points() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "--name", "box", "busybox", "true"]);
+    let id = engine.inspect("box", "{{.Id}}");
+    assert_eq!(
+        Engine::entries(&engine.data().join("containers").join(id).join("upper")),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn an_init_process_reaps_and_forwards() {
+    let engine = Engine::with_busybox();
+    let line =
+        "echo $$; (sleep 0.1 &); sleep 0.5; grep -h ^State /proc/[0-9]*/status | grep -c zombie || true";
+    let seen = sh(&engine, &["--init"], line);
+    assert_eq!(seen, "2\n0");
+    engine.ok(&["run", "-d", "--init", "--name", "box", "busybox", "sleep", "100"]);
+    engine.ok(&["stop", "box"]);
+    assert_eq!(engine.inspect("box", "{{.State.ExitCode}}"), "143");
+}
+
+#[test]
+fn networks() {
+    let engine = Engine::with_busybox();
+    assert_eq!(
+        sh(&engine, &["--network", "none"], "ls /sys/class/net; cat /sys/class/net/lo/operstate"),
+        "lo\nunknown"
+    );
+    let host = Engine::entries(std::path::Path::new("/sys/class/net"));
+    assert_eq!(sh(&engine, &["--network", "host"], "ls /sys/class/net").lines().collect::<Vec<_>>(), host);
+}
+
+#[test]
+fn no_descriptor_of_the_hosts_is_left_in_the_container() {
+    let engine = Engine::with_busybox();
+    for options in [&[][..], &["--init"]] {
+        let seen =
+            sh(&engine, options, "ls -l /proc/self/fd /proc/1/fd | grep -v pipe: | grep -o ' [0-9]* -> .*'");
+        for line in seen.lines() {
+            // Process 1 under --init holds a descriptor of its child: not the host's.
+            let harmless = line.contains("[pidfd]")
+                || line.contains("/dev/null")
+                || line.contains("/proc/") && line.starts_with(" 3 ");
+            assert!(harmless, "{seen}");
+        }
+    }
+}
+
+#[test]
+fn a_callers_descriptors_do_not_reach_the_shim() {
+    let engine = Engine::with_busybox();
+    let lock = engine.folder().join("lock");
+    let line = format!(
+        "exec 9>{}; flock 9; {} run -d --name box busybox sleep 100",
+        lock.display(),
+        Engine::program().display()
+    );
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", &line])
+        .env("MINI_DOCKER_DATA_ROOT", engine.data())
+        .env("MINI_DOCKER_EXEC_ROOT", engine.exec());
+    testbed::stdout(&mut command);
+    testbed::stdout(std::process::Command::new("flock").arg("--nonblock").arg(&lock).arg("true"));
+}
+
+#[test]
+fn explain_tells_every_step_with_its_chapter() {
+    let engine = Engine::with_busybox();
+    let output = engine.run(&["run", "--rm", "--explain", "busybox", "true"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    for step in [
+        "02-pid-namespace",
+        "03-cgroups",
+        "04-overlay-layers",
+        "01-chroot",
+        "pivot_root",
+        "execve: become true",
+    ] {
+        assert!(said.contains(step), "{step} in {said}");
+    }
+    assert!(
+        said.lines().all(|line| line.trim_start().split(' ').next().unwrap().parse::<f64>().is_ok()),
+        "{said}"
+    );
+}
