@@ -60,6 +60,12 @@ fn merge(id: &str, image: &RunConfig, mut user: Config) -> Result<Config> {
     default(&mut user.hostname, &id[..12]);
     default(&mut user.user, &image.user);
     default(&mut user.working_dir, &image.working_dir);
+    if !user.working_dir.is_empty() && !user.working_dir.starts_with('/') {
+        let directory = user.working_dir;
+        return Err(Error::new(format!(
+            "the working directory '{directory}' is invalid, it needs to be an absolute path"
+        )));
+    }
 
     // A new entrypoint takes the image's command with it: that was written for the old one. An empty one (`""`)
     // takes the entrypoint away.

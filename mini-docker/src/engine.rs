@@ -39,6 +39,15 @@ pub struct Engine {
     containers: Containers,
 }
 
+/// A container that was just created, and is still held.
+#[derive(Debug)]
+pub struct Created {
+    /// Its record.
+    pub container: Container,
+    held: Held,
+    launch: Launch,
+}
+
 impl Engine {
     /// Opens what lies in `folders`, and makes what is missing.
     pub fn open(folders: Folders) -> Result<Self> {
@@ -64,10 +73,10 @@ impl Engine {
 
     /// Creates a container. The hold on the images keeps this one from being removed until the container is
     /// recorded; from then on the record does.
-    pub fn create(&self, image: &Image, _hold: &Hold, request: Request) -> Result<(Container, Held)> {
+    pub fn create(&self, image: &Image, _hold: &Hold, request: Request) -> Result<Created> {
         let held = self.containers.begin()?;
         match self.create_in(image, request, &held) {
-            Ok(container) => Ok((container, held)),
+            Ok((container, launch)) => Ok(Created { container, held, launch }),
             Err(error) => {
                 self.containers.remove(held)?;
                 Err(error)
@@ -75,16 +84,20 @@ impl Engine {
         }
     }
 
-    fn create_in(&self, image: &Image, request: Request, held: &Held) -> Result<Container> {
+    fn create_in(&self, image: &Image, mut request: Request, held: &Held) -> Result<(Container, Launch)> {
+        // A container that shares the host's network is known there by the host's name.
+        if request.host_config.network_mode == "host" && request.config.hostname.is_empty() {
+            request.config.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        }
         let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
         let created = (|| {
             let mounts = request.mounts.iter().map(|mount| self.provide(mount)).collect::<Result<_>>()?;
             let container = create::container(&held.id, name.clone(), image, request, mounts)?;
             etc::write(&container, &self.containers.directory(&container.id))?;
             // What cannot be started should not be created.
-            self.launch(&container)?;
+            let launch = self.launch(&container)?;
             self.containers.finish(&container)?;
-            Ok(container)
+            Ok((container, launch))
         })();
         if created.is_err() {
             self.containers.release_name(&held.id, &name)?;
@@ -130,24 +143,12 @@ impl Engine {
         plan::launch(container, &facts)
     }
 
-    /// Starts a container that is held. What its shim says, from its start on, comes through the connection.
-    pub fn start(
-        &self,
-        container: Container,
-        held: Held,
-        attached: bool,
-        size: Option<(u16, u16)>,
-    ) -> Result<Connection> {
-        let launch = self.launch(&container)?;
-        shim::start(Task {
-            containers: self.containers.clone(),
-            data: self.folders.data.clone(),
-            container,
-            launch,
-            held,
-            size,
-            attached,
-        })
+    /// Starts a container. What its shim says, from its start on, comes through the connection. If `attached`, that
+    /// includes the container's output; `size` is that of the user's terminal, lines and columns.
+    pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
+        let Created { container, held, launch } = created;
+        let (containers, data) = (self.containers.clone(), self.folders.data.clone());
+        shim::start(Task { containers, data, container, launch, held, size, attached })
     }
 
     /// Connects to the shim of a running container; `None` if it ends before that.

@@ -5,13 +5,21 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use mini_docker::{hello, inside, terminal};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         terminal::restore();
         eprintln!("mini-docker: this is a bug of mini-docker's: {panic}");
     }));
+    // Rust ignores SIGPIPE, and then `mini-docker ps | head -1` is a failed write. Like any other command, end
+    // quietly when nobody reads any more; where a broken pipe is to be an error, it is ignored again.
+    // SAFETY: the default action is no handler of ours.
+    if unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.is_err() {
+        return ExitCode::FAILURE;
+    }
     // The binary is also the one program in the built-in image.
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {
         return show_inside();
@@ -43,9 +51,25 @@ fn show_inside() -> ExitCode {
     }
 }
 
-/// Help goes to standard output and is no error; bad usage is Docker's 125.
+/// Help is no error. Bad usage is one line, and Docker's 125; a command that there is not is its 1.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // Nothing is left to be done if even this cannot be printed.
-    let printed = error.print().is_ok();
-    if error.use_stderr() || !printed { ExitCode::from(125) } else { ExitCode::SUCCESS }
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            if error.print().is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        kind => {
+            // The first paragraph says what is wrong; the others repeat the help.
+            let text = error.to_string();
+            let said =
+                text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+            eprintln!("Error: {} (see 'mini-docker --help')", said.trim_start_matches("error: "));
+            ExitCode::from(if kind == ErrorKind::InvalidSubcommand { 1 } else { 125 })
+        }
+    }
 }

@@ -156,12 +156,15 @@ fn detach(kept: &[BorrowedFd<'_>]) -> Result<()> {
     nix::unistd::chdir("/").map_err(|errno| Error::kernel("leave the working directory", errno))?;
     // SAFETY: the name is a C string that lives for ever.
     unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr()) };
-    // The command may have blocked signals for itself; and a log on a broken pipe must be an error, not a death.
+    // The command may have blocked signals for itself. A container that closes its input is no reason to die, nor is
+    // the end of the command's terminal.
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|errno| Error::kernel("unblock signals", errno))?;
-    // SAFETY: ignoring a signal installs no handler.
-    unsafe { nix::sys::signal::signal(Signal::SIGHUP, SigHandler::SigIgn) }
-        .map_err(|errno| Error::kernel("ignore SIGHUP", errno))?;
+    for signal in [Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) }
+            .map_err(|errno| Error::kernel("ignore a signal", errno))?;
+    }
     // The command may have been given descriptors by its caller. A shim that kept, say, the lock of a script would
     // hold it for the container's whole life.
     Ok(descriptors::keep_only(kept)?)

@@ -204,3 +204,17 @@ fn info_version_and_doctor() {
     let doctor = engine.ok(&["doctor"]);
     assert!(doctor.contains("overlayfs    ok"), "{doctor}");
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let engine = Engine::with_busybox();
+    let line = format!(
+        "yes '{{{{.ID}}}}' | head -n 20000 | tr -d '\\n' > long; {} images --format \"$(cat long | head -c 99995)\" | head -c 1",
+        Engine::program().display()
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &line]).current_dir(engine.folder());
+    command.env("MINI_DOCKER_DATA_ROOT", engine.data()).env("MINI_DOCKER_EXEC_ROOT", engine.exec());
+    let output = testbed::output(&mut command);
+    assert_eq!((output.stdout.len(), String::from_utf8_lossy(&output.stderr)), (1, "".into()));
+}

@@ -20,7 +20,7 @@ mod version;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use mini_docker::{Engine, Error, Folders, Result, engine};
 
 /// A daemonless container engine with Docker's command line
@@ -28,6 +28,7 @@ use mini_docker::{Engine, Error, Folders, Result, engine};
 #[command(
     name = "mini-docker",
     version,
+    disable_version_flag = true,
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true
@@ -39,6 +40,9 @@ pub(crate) struct Cli {
     /// Where sockets of running containers are kept
     #[arg(long, env = "MINI_DOCKER_EXEC_ROOT", value_name = "DIRECTORY", hide_env_values = true)]
     exec_root: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -122,7 +126,14 @@ impl Cli {
     /// Does what was asked; the exit code.
     pub(crate) fn run(self) -> Result<u8> {
         let folders = self.folders();
-        let open = || Engine::open(folders);
+        let open = || {
+            if !nix::unistd::geteuid().is_root() {
+                return Err(Error::new(
+                    "this needs root, since it makes mounts and namespaces: try again with sudo",
+                ));
+            }
+            Engine::open(folders)
+        };
         match self.command {
             Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),
             Command::Pull(options) | Command::Image(Image::Pull(options)) => options.run(&open()?),

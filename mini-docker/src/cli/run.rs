@@ -178,20 +178,19 @@ impl Options {
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
         let session = Session { stdin: self.interactive, tty: self.tty, sig_proxy: self.sig_proxy };
         let detach = self.detach;
-        let (container, held) =
-            engine.create(&image, &hold, self.request(&std::env::current_dir().map_err(here)?)?)?;
+        let created = engine.create(&image, &hold, self.request(&std::env::current_dir().map_err(here)?)?)?;
         drop(hold);
 
         if detach {
-            let id = container.id.clone();
-            let mut connection = engine.start(container, held, false, None)?;
+            let id = created.container.id.clone();
+            let mut connection = engine.start(created, false, None)?;
             attach::await_start(&mut connection)?;
             println!("{id}");
             return Ok(0);
         }
         let signals = attach::take_signals()?;
         let size = terminal::size(&std::io::stdout()).map(|size| (size.ws_row, size.ws_col));
-        let mut connection = engine.start(container, held, true, size)?;
+        let mut connection = engine.start(created, true, size)?;
         let early = attach::await_start(&mut connection)?;
         match session.run(connection, &signals, early)? {
             Outcome::Exited(code) => Ok(code),

@@ -133,7 +133,9 @@ impl Walk {
     ) -> Result<()> {
         let directory = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
             .map_err(Error::system("open the directory", path))?;
-        let marked = self.marks.is_opaque(&directory).map_err(Error::system("look at", path))?;
+        // Overlayfs marks every directory it makes; where nothing is below, there is nothing to hide.
+        let marked =
+            lower.is_some() && self.marks.is_opaque(&directory).map_err(Error::system("look at", path))?;
         let before = self.found.len();
         self.directory(&directory, path, opaque || marked)?;
         let kind = match lower {
