@@ -127,15 +127,19 @@ impl Engine {
         Ok(mount)
     }
 
+    /// The directories of a container's image, topmost first.
+    pub fn layers(&self, container: &Container) -> Result<Vec<PathBuf>> {
+        match container.layers.last() {
+            Some(top) => Ok(self.images.layers().lowers(top)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// How `container` would be started.
     pub fn launch(&self, container: &Container) -> Result<Launch> {
-        let layers = match container.layers.last() {
-            Some(top) => self.images.layers().lowers(top)?,
-            None => Vec::new(),
-        };
         let facts = Facts {
             directory: self.containers.directory(&container.id),
-            layers,
+            layers: self.layers(container)?,
             skeleton: skeleton::make(&self.folders.data)?,
             stage: self.folders.exec.clone(),
             mountinfo: chroot::mount::mountinfo()?,
@@ -153,11 +157,10 @@ impl Engine {
 
     /// Connects to the shim of a running container; `None` if it ends before that.
     pub fn connect(&self, container: &Container) -> Result<Option<Connection>> {
-        let path = shim::socket_path(&self.containers, &container.id);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match std::os::unix::net::UnixStream::connect(&path) {
-                Ok(socket) => return Ok(Some(Connection::new(socket))),
+            match shim::connect(&self.containers, &container.id) {
+                Ok(connection) => return Ok(Some(connection)),
                 Err(error) if Instant::now() > deadline => {
                     return Err(Error::new(format!(
                         "the shim of container {} does not answer: {error}",
@@ -228,7 +231,7 @@ impl Engine {
             }
         }
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
-        self.clean_cgroup(container)?;
+        clean_cgroup(container)?;
         if volumes {
             volumes::remove_anonymous(&self.folders.data, container)?;
         }
@@ -272,7 +275,7 @@ impl Engine {
             match self.containers.read(&held.id)? {
                 None => self.containers.remove(held)?,
                 Some(container) => {
-                    self.clean_cgroup(&container)?;
+                    clean_cgroup(&container)?;
                     if container.host_config.auto_remove {
                         volumes::remove_anonymous(&self.folders.data, &container)?;
                         self.containers.remove(held)?;
@@ -284,16 +287,16 @@ impl Engine {
         }
         Ok(())
     }
+}
 
-    /// Ends whatever is left in a container's cgroup, and removes it.
-    fn clean_cgroup(&self, container: &Container) -> Result<()> {
-        let launch = self.launch(container)?;
-        if let Some(cgroup) = Cgroup::open(&Hierarchy::detect()?, &launch.cgroup_parent, &container.id)? {
-            cgroup.kill()?;
-            cgroup.remove()?;
-        }
-        Ok(())
+/// Ends whatever is left in a container's cgroup, and removes it.
+fn clean_cgroup(container: &Container) -> Result<()> {
+    let parent = plan::cgroup_parent(container);
+    if let Some(cgroup) = Cgroup::open(&Hierarchy::detect()?, parent, &container.id)? {
+        cgroup.kill()?;
+        cgroup.remove()?;
     }
+    Ok(())
 }
 
 /// Whether `text` means the image by its ID and not by a name.
@@ -304,7 +307,8 @@ fn is_id(text: &str, image: &Image) -> bool {
 
 /// Waits until the shim says that its container has ended. Whether it did within `patience`.
 fn await_end(connection: &mut Connection, patience: Option<Duration>) -> Result<bool> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    // What is too far away to be told counts as never.
+    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
     loop {
         let (frames, closed) = match connection.receive()? {
             Received::Frames(frames) => (frames, false),

@@ -36,9 +36,11 @@ pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -
     write().map_err(|error| Error::file("write", path, error))
 }
 
-/// Reads the JSON at `path`; `None` if there is no such file.
+/// Reads the JSON at `path`; `None` if there is no such file, or an empty one: that is what a power cut can make of
+/// a [`Durability::Fleeting`] write.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
+        Ok(text) if text.is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("read", path, error)),

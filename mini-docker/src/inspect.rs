@@ -29,8 +29,8 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     object.insert("LogPath".to_owned(), engine.containers().log(&container.id).display().to_string().into());
     object.insert("RestartCount".to_owned(), 0.into());
     object.insert("Driver".to_owned(), "overlay2".into());
-    let launch = engine.launch(container)?;
-    let lowers: Vec<String> = launch.overlay.lowers.iter().map(|lower| lower.display().to_string()).collect();
+    let lowers: Vec<String> =
+        engine.layers(container)?.iter().map(|lower| lower.display().to_string()).collect();
     object.insert(
         "GraphDriver".to_owned(),
         json!({

@@ -67,7 +67,15 @@ pub struct Launch {
 }
 
 /// The cgroup below which containers are kept unless told otherwise.
-pub const CGROUP_PARENT: &str = "mini-docker";
+const CGROUP_PARENT: &str = "mini-docker";
+
+/// The cgroup that `container`'s own lies in.
+pub fn cgroup_parent(container: &Container) -> &str {
+    match container.host_config.cgroup_parent.as_str() {
+        "" => CGROUP_PARENT,
+        parent => parent,
+    }
+}
 
 /// Decides how `container` is started.
 pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
@@ -96,8 +104,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         stage: facts.stage.clone(),
         root: root(container, facts)?,
         limits: limits::from_host_config(host)?,
-        cgroup_parent: if host.cgroup_parent.is_empty() { CGROUP_PARENT } else { &host.cgroup_parent }
-            .to_owned(),
+        cgroup_parent: cgroup_parent(container).to_owned(),
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
         user: config.user.clone(),

@@ -55,9 +55,28 @@ pub struct Task {
     pub attached: bool,
 }
 
-/// Where a shim listens, below a container's fleeting directory.
-pub fn socket_path(containers: &Containers, id: &str) -> PathBuf {
-    containers.exec_directory(id).join("shim.sock")
+/// Connects to the shim of container `id`.
+pub fn connect(containers: &Containers, id: &str) -> Result<Connection> {
+    let directory = containers.exec_directory(id);
+    let failed = |error| Error::file("connect to the shim at", &directory, error);
+    let held = File::open(&directory).map_err(failed)?;
+    UnixStream::connect(socket_path(&held)).map(Connection::new).map_err(failed)
+}
+
+/// Listens for commands about container `id`.
+fn listen(containers: &Containers, id: &str) -> Result<UnixListener> {
+    let directory = containers.exec_directory(id);
+    let failed = |error| Error::file("listen at", &directory, error);
+    let held = File::open(&directory).map_err(failed)?;
+    let listener = UnixListener::bind(socket_path(&held)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// The shim's socket in the container's fleeting directory. A socket's path may have 107 bytes (`unix(7)`), which
+/// the user's choice of folders must not exhaust: so it begins at a descriptor.
+fn socket_path(directory: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd()))
 }
 
 /// Forks a shim for `task`. What it has to say, beginning with [`Frame::Started`] or [`Frame::Failed`], comes
@@ -99,8 +118,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         ..State::default()
     };
     containers.write_state(&container, &state)?;
-    let socket = socket_path(&containers, &container.id);
-    let listener = UnixListener::bind(&socket).map_err(|error| Error::file("listen on", &socket, error))?;
+    let listener = listen(&containers, &container.id)?;
     command.send(&Frame::Started)?;
     release_streams()?;
 
@@ -119,6 +137,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         pid: 0,
         exit_code: exit.code(),
         oom_killed,
+        error: running.log_failure.take().unwrap_or_default(),
         finished_at: logs::now(),
         ..state
     };
@@ -191,6 +210,8 @@ struct Running {
     child: Child,
     cgroup: Cgroup,
     log: Writer,
+    /// Why the log is not whole, if it is not.
+    log_failure: Option<String>,
     /// Where the container's input goes: a pipe or the terminal; `None` once it has ended.
     input: Option<OwnedFd>,
     /// Input that the container has not taken yet.
@@ -228,6 +249,7 @@ impl Running {
                 child,
                 cgroup,
                 log,
+                log_failure: None,
                 input: ends.input,
                 waiting: Vec::new(),
                 input_ends: false,
@@ -276,7 +298,6 @@ impl Running {
 
     /// Passes things back and forth until the container has ended.
     fn watch(&mut self, listener: &UnixListener) -> Result<Exit> {
-        listener.set_nonblocking(true).map_err(|error| Error::kernel("listen", error))?;
         loop {
             let ready = self.poll(listener)?;
             if ready.input {
@@ -381,7 +402,8 @@ impl Running {
             Err(errno) => return Err(Error::kernel("read from the container", errno)),
         };
         buffer.truncate(length);
-        self.log.write(stream, &buffer).map_err(|error| Error::kernel("write the log", error))?;
+        let logged = self.log.write(stream, &buffer);
+        self.note(logged);
         let frame = match stream {
             Stream::Stdout => Frame::Stdout(buffer),
             Stream::Stderr => Frame::Stderr(buffer),
@@ -469,8 +491,16 @@ impl Running {
         for stream in [Stream::Stdout, Stream::Stderr] {
             while self.drain(stream)? {}
         }
-        self.log.finish().map_err(|error| Error::kernel("write the log", error))?;
+        let logged = self.log.finish();
+        self.note(logged);
         Ok(self.child.wait()?)
+    }
+
+    /// A log that cannot be written, on a full disk say, is no reason to end the container. It is recorded.
+    fn note(&mut self, logged: std::io::Result<()>) {
+        if let Err(error) = logged {
+            self.log_failure.get_or_insert(Error::kernel("write the whole log", error).to_string());
+        }
     }
 }
 

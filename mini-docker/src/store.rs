@@ -276,7 +276,7 @@ impl Containers {
             for entry in entries(&self.data.join("containers"))? {
                 if entry.starts_with(GONE) {
                     files::remove_tree(&self.directory(&entry))?;
-                } else if !self.directory(&entry).join("container.json").exists() {
+                } else if self.read(&entry)?.is_none() {
                     ids.push(entry);
                 }
             }

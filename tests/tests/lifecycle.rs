@@ -218,3 +218,16 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let output = testbed::output(&mut command);
     assert_eq!((output.stdout.len(), String::from_utf8_lossy(&output.stderr)), (1, "".into()));
 }
+
+#[test]
+fn folders_may_have_long_paths() {
+    let engine = Engine::with_busybox();
+    let deep = engine.folder().join("x".repeat(120));
+    let command = |arguments: &[&str]| {
+        let mut command = engine.command(arguments);
+        testbed::stdout(command.env("MINI_DOCKER_EXEC_ROOT", &deep))
+    };
+    command(&["run", "-d", "--name", "deep", "busybox", "sleep", "1000"]);
+    command(&["kill", "deep"]);
+    command(&["rm", "deep"]);
+}

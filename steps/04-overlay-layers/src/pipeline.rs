@@ -66,7 +66,7 @@ fn feed(
     loop {
         let mut buffer = empty.try_recv().unwrap_or_default();
         buffer.resize(BUFFER, 0);
-        let length = read_full(stream, &mut buffer).map_err(|e| Error::Stream(e.to_string()))?;
+        let length = read_full(stream, &mut buffer).map_err(|e| Error::stream(&e))?;
         if length == 0 {
             return Ok((DiffId(hasher.finish()), total));
         }
