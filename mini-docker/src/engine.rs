@@ -137,12 +137,14 @@ impl Engine {
 
     /// How `container` would be started.
     pub fn launch(&self, container: &Container) -> Result<Launch> {
+        let mountinfo = chroot::mount::mountinfo()?;
         let facts = Facts {
             directory: self.containers.directory(&container.id),
             layers: self.layers(container)?,
             skeleton: skeleton::make(&self.folders.data)?,
             stage: self.folders.exec.clone(),
-            mountinfo: chroot::mount::mountinfo()?,
+            hierarchy: Hierarchy::detect_in(mountinfo.as_bytes())?,
+            mountinfo,
         };
         plan::launch(container, &facts)
     }
@@ -272,11 +274,11 @@ impl Engine {
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
     pub fn sweep(&self, thorough: bool) -> Result<()> {
         for held in self.containers.abandoned(thorough)? {
-            match self.containers.read(&held.id)? {
+            match self.containers.read_held(&held)? {
                 None => self.containers.remove(held)?,
                 Some(container) => {
                     clean_cgroup(&container)?;
-                    if container.host_config.auto_remove {
+                    if container.host_config.auto_remove || held.is_retired() {
                         volumes::remove_anonymous(&self.folders.data, &container)?;
                         self.containers.remove(held)?;
                     } else {

@@ -20,7 +20,7 @@
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
 //! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
 //! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
-//! | [`format`] | sizes, times, tables and templates as Docker prints them |
+//! | [`mod@format`] | sizes, times, tables and templates as Docker prints them |
 
 pub mod attach;
 pub mod changes;

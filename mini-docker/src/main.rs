@@ -4,7 +4,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use mini_docker::{hello, inside, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -24,7 +23,7 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {
         return show_inside();
     }
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };

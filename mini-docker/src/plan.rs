@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cgroups::Limits;
+use cgroups::{Hierarchy, Limits};
 use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Plan, Program, Source};
@@ -28,6 +28,8 @@ pub struct Facts {
     pub stage: PathBuf,
     /// The host's mounts.
     pub mountinfo: String,
+    /// The host's control groups.
+    pub hierarchy: Hierarchy,
 }
 
 /// Everything a shim needs to know to start a container.
@@ -50,6 +52,8 @@ pub struct Launch {
     pub root: Plan,
     /// What it may use.
     pub limits: Limits,
+    /// The host's control groups.
+    pub hierarchy: Hierarchy,
     /// The cgroup to make the container's own in.
     pub cgroup_parent: String,
     /// What runs. `HOME` is added when the user is known.
@@ -104,6 +108,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         stage: facts.stage.clone(),
         root: root(container, facts)?,
         limits: limits::from_host_config(host)?,
+        hierarchy: facts.hierarchy.clone(),
         cgroup_parent: cgroup_parent(container).to_owned(),
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,

@@ -129,20 +129,33 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     });
     let exit = running.watch(&listener)?;
 
-    // A cgroup's count of its killed is gone with it.
-    let oom_killed = running.cgroup.oom_kills()? > 0;
-    running.cgroup.remove()?;
     state = State {
         status: Status::Exited,
         pid: 0,
         exit_code: exit.code(),
-        oom_killed,
+        // A cgroup's count of its killed is gone with it.
+        oom_killed: running.cgroup.oom_kills()? > 0,
         error: running.log_failure.take().unwrap_or_default(),
         finished_at: logs::now(),
         ..state
     };
+    let Running { cgroup, clients, .. } = running;
+    if container.host_config.auto_remove {
+        // For everybody else it is gone with this; what it was made of can be removed while they go on.
+        let held = containers.retire(held)?;
+        farewell(clients, exit)?;
+        cgroup.remove()?;
+        volumes::remove_anonymous(&data, &container)?;
+        return containers.remove(held);
+    }
+    cgroup.remove()?;
     conclude(&containers, &data, &container, held, &state)?;
-    for mut client in running.clients {
+    farewell(clients, exit)
+}
+
+/// Tells everybody who is connected that the container has ended.
+fn farewell(clients: Vec<Client>, exit: Exit) -> Result<()> {
+    for mut client in clients {
         client.connection.send(&Frame::Exited(exit.code()))?;
         client.connection.finish()?;
     }
@@ -241,8 +254,7 @@ impl Running {
         launch: &Launch,
         size: Option<(u16, u16)>,
     ) -> Result<Self, (Error, Option<Cgroup>)> {
-        let hierarchy = cgroups::Hierarchy::detect().map_err(|error| (error.into(), None))?;
-        let cgroup = Cgroup::create(&hierarchy, &launch.cgroup_parent, &launch.id)
+        let cgroup = Cgroup::create(&launch.hierarchy, &launch.cgroup_parent, &launch.id)
             .map_err(|error| (error.into(), None))?;
         match Self::start_in(&cgroup, containers, launch, size) {
             Ok((child, log, ends)) => Ok(Self {

@@ -41,6 +41,15 @@ pub struct Held {
     pub id: String,
     /// Its lock.
     pub lock: Lock,
+    /// Where it is.
+    directory: PathBuf,
+}
+
+impl Held {
+    /// Whether it is being removed, and gone for everybody else.
+    pub fn is_retired(&self) -> bool {
+        self.directory.file_name().is_some_and(|name| name.to_string_lossy().starts_with(GONE))
+    }
 }
 
 impl Containers {
@@ -91,7 +100,7 @@ impl Containers {
         files::make_dir(&self.exec_directory(&id), true)?;
         files::make_dir(&directory.join("upper"), false)?;
         files::make_dir(&directory.join("work"), true)?;
-        Ok(Held { id, lock })
+        Ok(Held { id, lock, directory })
     }
 
     /// Gives container `id` the name `wanted`, or one of our choice.
@@ -199,23 +208,20 @@ impl Containers {
             return Ok(None);
         }
         let lock = Lock::exclusive(&path)?;
-        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock }))
+        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock, directory: self.directory(id) }))
     }
 
-    /// Holds container `id` if nobody does.
-    pub fn try_hold(&self, id: &str) -> Result<Option<Held>> {
-        let path = self.lock_path(id);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
-        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock }))
+    /// The IDs of all containers, those without a record included, and without those that are being removed.
+    fn ids(&self) -> Result<Vec<String>> {
+        let mut ids = entries(&self.data.join("containers"))?;
+        ids.retain(|id| !id.starts_with(GONE));
+        Ok(ids)
     }
 
     /// All finished containers, the newest first.
     pub fn list(&self) -> Result<Vec<Container>> {
         let mut containers = Vec::new();
-        for id in entries(&self.data.join("containers"))? {
+        for id in self.ids()? {
             containers.extend(self.read(&id)?);
         }
         containers.sort_by(|a: &Container, b| b.created.cmp(&a.created));
@@ -239,7 +245,7 @@ impl Containers {
             return Ok(container);
         }
         let mut matches = Vec::new();
-        for id in entries(&self.data.join("containers"))?.into_iter().filter(|id| id.starts_with(name)) {
+        for id in self.ids()?.into_iter().filter(|id| id.starts_with(name)) {
             matches.extend(self.read(&id)?);
         }
         match matches.len() {
@@ -249,33 +255,38 @@ impl Containers {
         }
     }
 
-    /// Removes a held container with everything of its own, and its name.
-    pub fn remove(&self, held: Held) -> Result<()> {
-        // Taken by value: there is nothing left to hold afterwards.
-        let Held { id, lock: _lock } = held;
-        let directory = self.directory(&id);
-        let name = self.read(&id)?.map(|container| container.name);
-        // One rename, and it no longer exists for anybody; what a crash leaves of the rest, a sweep removes.
-        let gone = self.data.join("containers").join(format!("{GONE}{id}"));
-        fs::rename(&directory, &gone).map_err(|error| Error::file("remove", &directory, error))?;
-        if let Some(name) = name {
-            self.release_name(&id, &name)?;
+    /// Makes a held container gone for everybody, its name free: one rename. What it was made of is still there, for
+    /// [`Containers::remove`].
+    pub fn retire(&self, held: Held) -> Result<Held> {
+        if held.is_retired() {
+            return Ok(held);
         }
-        files::remove_tree(&gone)?;
-        files::remove_tree(&self.exec_directory(&id))
+        let name = self.read(&held.id)?.map(|container| container.name);
+        let gone = held.directory.with_file_name(format!("{GONE}{}", held.id));
+        fs::rename(&held.directory, &gone).map_err(|error| Error::file("remove", &held.directory, error))?;
+        if let Some(name) = name {
+            self.release_name(&held.id, &name)?;
+        }
+        Ok(Held { directory: gone, ..held })
     }
 
-    /// Removes what interrupted removals left, and holds the containers that were under way when their shim or
-    /// command died.
+    /// Removes a held container with everything of its own, and its name. What a crash leaves of it, a sweep removes.
+    pub fn remove(&self, held: Held) -> Result<()> {
+        let held = self.retire(held)?;
+        files::remove_tree(&held.directory)?;
+        files::remove_tree(&self.exec_directory(&held.id))
+    }
+
+    /// Holds the containers that were under way, or being removed, when their shim or command died.
     ///
-    /// What is fleeting points to the latter. A `thorough` look goes through all container directories too: after
-    /// a reboot, nothing fleeting is left.
+    /// What is fleeting points to them. A `thorough` look goes through all container directories too: after a reboot,
+    /// nothing fleeting is left.
     pub fn abandoned(&self, thorough: bool) -> Result<Vec<Held>> {
         let mut ids = entries(&self.exec)?;
         if thorough {
             for entry in entries(&self.data.join("containers"))? {
-                if entry.starts_with(GONE) {
-                    files::remove_tree(&self.directory(&entry))?;
+                if let Some(id) = entry.strip_prefix(GONE) {
+                    ids.push(id.to_owned());
                 } else if self.read(&entry)?.is_none() {
                     ids.push(entry);
                 }
@@ -285,13 +296,23 @@ impl Containers {
         }
         let mut abandoned = Vec::new();
         for id in ids {
-            if self.directory(&id).exists() {
-                abandoned.extend(self.try_hold(&id)?);
+            let (directory, gone) = (self.directory(&id), self.directory(&format!("{GONE}{id}")));
+            if directory.exists() {
+                abandoned.extend(try_hold(&id, directory)?);
+            } else if gone.join("lock").exists() {
+                abandoned.extend(try_hold(&id, gone)?);
             } else {
+                // Nobody can hold what has no lock: it is the end of a removal.
+                files::remove_tree(&gone)?;
                 files::remove_tree(&self.exec_directory(&id))?;
             }
         }
         Ok(abandoned)
+    }
+
+    /// The record of a held container, which may be one that is being removed.
+    pub fn read_held(&self, held: &Held) -> Result<Option<Container>> {
+        files::read_json(&held.directory.join("container.json"))
     }
 
     /// Records the end of a container that nobody saw end.
@@ -319,6 +340,16 @@ fn ended_unseen(state: State) -> State {
         finished_at: state.started_at.clone(),
         ..state
     }
+}
+
+/// Holds container `id`, which is at `directory`, if nobody does.
+fn try_hold(id: &str, directory: PathBuf) -> Result<Option<Held>> {
+    let path = directory.join("lock");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
+    Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock, directory }))
 }
 
 /// The names in a directory.

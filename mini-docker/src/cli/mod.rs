@@ -23,6 +23,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 use mini_docker::{Engine, Error, Folders, Result, engine};
 
+/// Environment variables for the folders.
+const DATA_ROOT: &str = "MINI_DOCKER_DATA_ROOT";
+const EXEC_ROOT: &str = "MINI_DOCKER_EXEC_ROOT";
+
 /// A daemonless container engine with Docker's command line
 #[derive(Parser)]
 #[command(
@@ -35,10 +39,10 @@ use mini_docker::{Engine, Error, Folders, Result, engine};
 )]
 pub(crate) struct Cli {
     /// Where images, containers and volumes are kept
-    #[arg(long, env = "MINI_DOCKER_DATA_ROOT", value_name = "DIRECTORY", hide_env_values = true)]
+    #[arg(long, env = DATA_ROOT, value_name = "DIRECTORY", hide_env_values = true)]
     data_root: Option<PathBuf>,
     /// Where sockets of running containers are kept
-    #[arg(long, env = "MINI_DOCKER_EXEC_ROOT", value_name = "DIRECTORY", hide_env_values = true)]
+    #[arg(long, env = EXEC_ROOT, value_name = "DIRECTORY", hide_env_values = true)]
     exec_root: Option<PathBuf>,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::Version)]
@@ -122,7 +126,29 @@ enum Image {
     Inspect(inspect::Options),
 }
 
+/// `mini-docker run …`, with nothing before it. Building the options of all commands takes longer than making a
+/// container's mounts, so the one that is called most is read without the others.
+#[derive(Parser)]
+#[command(name = "mini-docker run", disable_help_flag = true, no_binary_name = true)]
+struct Run {
+    #[command(flatten)]
+    options: run::Options,
+}
+
 impl Cli {
+    /// Reads the command line.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut words = std::env::args_os().skip(1);
+        if words.next().is_some_and(|word| word == "run") {
+            let Run { options } = Run::try_parse_from(words)?;
+            let folder = |name| std::env::var_os(name).map(PathBuf::from);
+            let (data_root, exec_root) = (folder(DATA_ROOT), folder(EXEC_ROOT));
+            let command = Command::Run(Box::new(options));
+            return Ok(Self { data_root, exec_root, version: None, command });
+        }
+        Self::try_parse()
+    }
+
     /// Does what was asked; the exit code.
     pub(crate) fn run(self) -> Result<u8> {
         let folders = self.folders();

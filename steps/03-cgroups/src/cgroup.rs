@@ -81,9 +81,16 @@ impl Cgroup {
     /// # Errors
     /// See [`plan::plan`]; and what the kernel refuses, naming the file. Limits set until then stay set.
     pub fn apply(&self, limits: &Limits) -> Result<()> {
+        let mut writer = files::Writer::default();
+        let mut directory = ("", PathBuf::new());
         for step in plan::plan(limits, &self.hierarchy)? {
             match &step {
-                Step::Write(write) => self.write(write)?,
+                Step::Write(write) => {
+                    if directory.0 != write.controller {
+                        directory = (write.controller, self.directory_of(write.controller)?);
+                    }
+                    set(&mut writer, &directory.1, write)?;
+                }
                 Step::Attach(program) => {
                     let path = self.directory_of("devices")?;
                     let directory = files::open(&path)?;
@@ -97,39 +104,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-
-    fn write(&self, write: &Write) -> Result<()> {
-        let directory = self.directory_of(write.controller)?;
-        let (mut file, mut value) = (write.file, &write.value);
-        let mut result = files::write(&directory.join(file), value);
-        if let (Err(Errno::ENOENT), Some((other, other_value))) = (result, &write.or) {
-            (file, value) = (other, other_value);
-            result = files::write(&directory.join(file), value);
-        }
-        match result {
-            Ok(()) => {
-                tracing::info!("limit {}: {file} = {value}", write.limit);
-                Ok(())
-            }
-            Err(Errno::ENOENT) if write.optional => Ok(()),
-            Err(Errno::ENOENT | Errno::EACCES) if !directory.join(file).exists() => Err(Error::Unavailable {
-                controller: write.controller,
-                limit: write.limit,
-                reason: "has no file for it on this kernel",
-            }),
-            Err(errno) => Err(Error::kernel(format!("set {value:?} in"), &directory.join(file), errno).hint(
-                match errno {
-                    Errno::EBUSY => "it already uses more than that",
-                    Errno::ENODEV => "limits are for whole disks, not for partitions",
-                    Errno::EINVAL | Errno::ERANGE => {
-                        "the value is out of the range that the kernel or a cgroup above allows"
-                    }
-                    Errno::EACCES | Errno::EPERM => "only root may set limits",
-                    _ => "",
-                },
-            )),
-        }
     }
 
     /// Moves a process in, with all its threads. What it forks from then on is inside too.
@@ -160,10 +134,13 @@ impl Cgroup {
         // v1's `tasks` takes threads. A thread that moves itself cannot fork at the same time, so the kernel leaves out
         // the lock, and the wait, that keep a group of threads together (Linux 5.15, commit 9a3284fad42f).
         let file = if self.hierarchy.is_v2() { "cgroup.procs" } else { "tasks" };
-        for directory in self.directories() {
-            let file = directory.join(file);
-            files::write(&file, "0")
-                .map_err(|errno| Error::kernel("move this process into", &file, errno))?;
+        for root in roots(&self.hierarchy) {
+            let file = root.join(&self.path).join(file);
+            match files::write(&file, "0") {
+                // It is not in this tree.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(Error::kernel("move this process into", &file, errno)),
+            }
         }
         Ok(())
     }
@@ -248,8 +225,8 @@ impl Cgroup {
     /// # Errors
     /// EBUSY when there are still processes inside: [`Cgroup::kill`] them first.
     pub fn remove(&self) -> Result<()> {
-        for directory in self.directories() {
-            for directory in files::subtree(&directory)? {
+        for root in roots(&self.hierarchy) {
+            for directory in files::subtree(&root.join(&self.path))? {
                 remove_directory(&directory)?;
             }
         }
@@ -266,6 +243,39 @@ impl Cgroup {
         let Some(directory) = self.in_tree("memory") else { return Ok(0) };
         let file = if self.is_v2() { "memory.events" } else { "memory.oom_control" };
         Ok(files::read(&directory.join(file))?.and_then(|text| files::value(&text, "oom_kill")).unwrap_or(0))
+    }
+}
+
+/// Sets one limit in a directory.
+fn set(writer: &mut files::Writer, directory: &Path, write: &Write) -> Result<()> {
+    let (mut file, mut value) = (write.file, &write.value);
+    let mut result = writer.write(&directory.join(file), value);
+    if let (Err(Errno::ENOENT), Some((other, other_value))) = (result, &write.or) {
+        (file, value) = (other, other_value);
+        result = writer.write(&directory.join(file), value);
+    }
+    match result {
+        Ok(()) => {
+            tracing::info!("limit {}: {file} = {value}", write.limit);
+            Ok(())
+        }
+        Err(Errno::ENOENT) if write.optional => Ok(()),
+        Err(Errno::ENOENT | Errno::EACCES) if !directory.join(file).exists() => Err(Error::Unavailable {
+            controller: write.controller,
+            limit: write.limit,
+            reason: "has no file for it on this kernel",
+        }),
+        Err(errno) => {
+            Err(Error::kernel(format!("set {value:?} in"), &directory.join(file), errno).hint(match errno {
+                Errno::EBUSY => "it already uses more than that",
+                Errno::ENODEV => "limits are for whole disks, not for partitions",
+                Errno::EINVAL | Errno::ERANGE => {
+                    "the value is out of the range that the kernel or a cgroup above allows"
+                }
+                Errno::EACCES | Errno::EPERM => "only root may set limits",
+                _ => "",
+            }))
+        }
     }
 }
 

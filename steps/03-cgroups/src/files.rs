@@ -11,8 +11,27 @@ use crate::error::{Error, Result, errno};
 
 /// Writes a value with one `write(2)`, which is how the kernel wants it: each call is one command.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), Errno> {
-    let mut file = OpenOptions::new().write(true).open(path).map_err(|error| errno(&error))?;
-    file.write_all(value.as_bytes()).map_err(|error| errno(&error))
+    Writer::default().write(path, value)
+}
+
+/// Writes values one after another, and opens a file once if several go to it: device rules are a dozen.
+#[derive(Default)]
+pub(crate) struct Writer {
+    open: Option<(PathBuf, File)>,
+}
+
+impl Writer {
+    /// Writes a value with one `write(2)`.
+    pub(crate) fn write(&mut self, path: &Path, value: &str) -> Result<(), Errno> {
+        let (_, file) = match self.open.take() {
+            Some((open, file)) if open == path => self.open.insert((open, file)),
+            _ => {
+                let file = OpenOptions::new().write(true).open(path).map_err(|error| errno(&error))?;
+                self.open.insert((path.to_owned(), file))
+            }
+        };
+        file.write_all(value.as_bytes()).map_err(|error| errno(&error))
+    }
 }
 
 /// Reads a file; `None` if this kernel or this cgroup has no such file.
