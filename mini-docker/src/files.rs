@@ -50,10 +50,27 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
 }
 
-/// Removes a tree; that it is not there is no error.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+/// Removes a file, or a directory with all that is in it. That it is not there is no error. A link is removed, and not
+/// what it leads to.
+pub fn remove(path: &Path) -> Result<()> {
+    let is_directory = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::file("look at", path, error)),
+    };
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory if nothing is in it.
+pub fn remove_empty(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(Error::file("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

@@ -119,14 +119,10 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     };
     containers.write_state(&container, &state)?;
     let listener = listen(&containers, &container.id)?;
-    command.send(&Frame::Started)?;
+    let mut command = Client::new(command, attached, attached && container.config.stdin_once);
+    command.tell(&Frame::Started);
     release_streams()?;
-
-    running.clients.push(Client {
-        connection: command,
-        attached,
-        owns_stdin: attached && container.config.stdin_once,
-    });
+    running.clients.push(command);
     let exit = running.watch(&listener)?;
 
     state = State {
@@ -143,23 +139,25 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     if container.host_config.auto_remove {
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = containers.retire(held)?;
-        farewell(clients, exit)?;
+        farewell(clients, exit);
         cgroup.remove()?;
         volumes::remove_anonymous(&data, &container)?;
         return containers.remove(held);
     }
     cgroup.remove()?;
     conclude(&containers, &data, &container, held, &state)?;
-    farewell(clients, exit)
+    farewell(clients, exit);
+    Ok(())
 }
 
-/// Tells everybody who is connected that the container has ended.
-fn farewell(clients: Vec<Client>, exit: Exit) -> Result<()> {
+/// Tells everybody who is still connected that the container has ended.
+fn farewell(clients: Vec<Client>, exit: Exit) {
     for mut client in clients {
-        client.connection.send(&Frame::Exited(exit.code()))?;
-        client.connection.finish()?;
+        client.tell(&Frame::Exited(exit.code()));
+        if let Err(error) = client.connection.finish() {
+            tracing::info!("a client went before the end: {error}");
+        }
     }
-    Ok(())
 }
 
 /// Records the end, or removes what removes itself, and lets go of the container.
@@ -245,6 +243,19 @@ struct Client {
     attached: bool,
     /// Whether the container's input ends when this client goes.
     owns_stdin: bool,
+    /// Whether it has gone.
+    gone: bool,
+}
+
+impl Client {
+    fn new(connection: Connection, attached: bool, owns_stdin: bool) -> Self {
+        Self { connection, attached, owns_stdin, gone: false }
+    }
+
+    /// Sends a frame. A client that cannot be reached has gone; the container does not mind.
+    fn tell(&mut self, frame: &Frame) {
+        self.gone |= self.connection.send(frame).is_err();
+    }
 }
 
 impl Running {
@@ -318,9 +329,10 @@ impl Running {
             for stream in ready.outputs {
                 self.drain(stream)?;
             }
-            for index in ready.clients.into_iter().rev() {
+            for index in ready.clients {
                 self.serve_client(index)?;
             }
+            self.forget_gone();
             if ready.listener {
                 self.accept(listener)?;
             }
@@ -420,13 +432,9 @@ impl Running {
             Stream::Stdout => Frame::Stdout(buffer),
             Stream::Stderr => Frame::Stderr(buffer),
         };
-        let mut gone = Vec::new();
-        for (index, client) in self.clients.iter_mut().enumerate().filter(|(_, client)| client.attached) {
-            if client.connection.send(&frame).is_err() {
-                gone.push(index);
-            }
+        for client in self.clients.iter_mut().filter(|client| client.attached) {
+            client.tell(&frame);
         }
-        gone.into_iter().rev().for_each(|index| self.forget(index));
         Ok(true)
     }
 
@@ -457,13 +465,7 @@ impl Running {
                 _ => {}
             }
         }
-        if closed {
-            self.forget(index);
-        }
-        self.feed_if_waiting()
-    }
-
-    fn feed_if_waiting(&mut self) -> Result<()> {
+        self.clients[index].gone |= closed;
         if self.waiting.is_empty() { Ok(()) } else { self.feed() }
     }
 
@@ -478,9 +480,11 @@ impl Running {
         }
     }
 
-    fn forget(&mut self, index: usize) {
-        let client = self.clients.remove(index);
-        if client.owns_stdin {
+    /// Lets go of the clients that have gone.
+    fn forget_gone(&mut self) {
+        let input_ends = self.clients.iter().any(|client| client.gone && client.owns_stdin);
+        self.clients.retain(|client| !client.gone);
+        if input_ends {
             self.end_input();
         }
     }
@@ -488,8 +492,7 @@ impl Running {
     fn accept(&mut self, listener: &UnixListener) -> Result<()> {
         match listener.accept() {
             Ok((socket, _)) => {
-                let connection = Connection::new(socket);
-                self.clients.push(Client { connection, attached: false, owns_stdin: false });
+                self.clients.push(Client::new(Connection::new(socket), false, false));
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),

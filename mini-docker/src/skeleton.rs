@@ -34,7 +34,7 @@ pub fn make(data: &Path) -> Result<PathBuf> {
     match fs::rename(&fresh, &skeleton) {
         Ok(()) => Ok(skeleton),
         // Another command was quicker.
-        Err(_) if skeleton.exists() => files::remove_tree(&fresh).map(|()| skeleton),
+        Err(_) if skeleton.exists() => files::remove(&fresh).map(|()| skeleton),
         Err(error) => Err(Error::file("make", &skeleton, error)),
     }
 }

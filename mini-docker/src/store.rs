@@ -26,6 +26,8 @@ use crate::names;
 const UNKNOWN_EXIT: u8 = 255;
 /// What the directory of a container that is being removed is called, before its ID.
 const GONE: &str = ".gone-";
+/// A container's lock, in its directory.
+const LOCK: &str = "lock";
 
 /// The containers of one data folder.
 #[derive(Debug, Clone)]
@@ -77,7 +79,7 @@ impl Containers {
     }
 
     fn lock_path(&self, id: &str) -> PathBuf {
-        self.directory(id).join("lock")
+        self.directory(id).join(LOCK)
     }
 
     fn name_path(&self, name: &str) -> PathBuf {
@@ -92,9 +94,11 @@ impl Containers {
         // A sweep may come between the making and the locking, and take the directory for an abandoned one.
         let lock = loop {
             files::make_dir(&directory, true)?;
-            let lock = Lock::exclusive(&self.lock_path(&id))?;
-            if lock.is_still(&self.lock_path(&id)) {
-                break lock;
+            match Lock::exclusive(&self.lock_path(&id)) {
+                Err(_) if !directory.exists() => {}
+                Err(error) => return Err(error),
+                Ok(lock) if lock.is_still(&self.lock_path(&id)) => break lock,
+                Ok(_) => {}
             }
         };
         files::make_dir(&self.exec_directory(&id), true)?;
@@ -130,7 +134,7 @@ impl Containers {
 
     /// Takes back a name that `id` has claimed.
     pub fn release_name(&self, id: &str, name: &str) -> Result<()> {
-        if self.owner(name)?.as_deref() == Some(id) { remove_file(&self.name_path(name)) } else { Ok(()) }
+        if self.owner(name)?.as_deref() == Some(id) { files::remove(&self.name_path(name)) } else { Ok(()) }
     }
 
     /// Points `name` at `id`; returns the ID of the container that has it already.
@@ -147,7 +151,7 @@ impl Containers {
                 return Ok(Some(owner));
             }
             // Its container is gone: a crash came between the two removals.
-            remove_file(&path)?;
+            files::remove(&path)?;
         }
     }
 
@@ -255,26 +259,34 @@ impl Containers {
         }
     }
 
-    /// Makes a held container gone for everybody, its name free: one rename. What it was made of is still there, for
+    /// Makes a held container gone for everybody, its name free. What it was made of is still there, for
     /// [`Containers::remove`].
     pub fn retire(&self, held: Held) -> Result<Held> {
-        if held.is_retired() {
-            return Ok(held);
+        let name = self.read_held(&held)?.map(|container| container.name);
+        let directory = held.directory.with_file_name(format!("{GONE}{}", held.id));
+        if !held.is_retired() {
+            fs::rename(&held.directory, &directory)
+                .map_err(|error| Error::file("remove", &held.directory, error))?;
         }
-        let name = self.read(&held.id)?.map(|container| container.name);
-        let gone = held.directory.with_file_name(format!("{GONE}{}", held.id));
-        fs::rename(&held.directory, &gone).map_err(|error| Error::file("remove", &held.directory, error))?;
-        if let Some(name) = name {
-            self.release_name(&held.id, &name)?;
+        match name {
+            Some(name) => self.release_name(&held.id, &name)?,
+            // The record is the last thing that is written: it has a name all the same.
+            None => entries(&self.data.join("names"))?
+                .iter()
+                .try_for_each(|name| self.release_name(&held.id, name))?,
         }
-        Ok(Held { directory: gone, ..held })
+        Ok(Held { directory, ..held })
     }
 
     /// Removes a held container with everything of its own, and its name. What a crash leaves of it, a sweep removes.
     pub fn remove(&self, held: Held) -> Result<()> {
         let held = self.retire(held)?;
-        files::remove_tree(&held.directory)?;
-        files::remove_tree(&self.exec_directory(&held.id))
+        // The lock goes last: while it is there, a sweep leaves the rest to us.
+        for name in entries(&held.directory)?.into_iter().filter(|name| name != LOCK) {
+            files::remove(&held.directory.join(name))?;
+        }
+        files::remove(&self.exec_directory(&held.id))?;
+        files::remove(&held.directory)
     }
 
     /// Holds the containers that were under way, or being removed, when their shim or command died.
@@ -297,14 +309,13 @@ impl Containers {
         let mut abandoned = Vec::new();
         for id in ids {
             let (directory, gone) = (self.directory(&id), self.directory(&format!("{GONE}{id}")));
-            if directory.exists() {
+            let directory = if gone.exists() { gone } else { directory };
+            if directory.join(LOCK).exists() {
                 abandoned.extend(try_hold(&id, directory)?);
-            } else if gone.join("lock").exists() {
-                abandoned.extend(try_hold(&id, gone)?);
             } else {
-                // Nobody can hold what has no lock: it is the end of a removal.
-                files::remove_tree(&gone)?;
-                files::remove_tree(&self.exec_directory(&id))?;
+                // Nobody can hold what has no lock: it is the very beginning, or the very end.
+                files::remove_empty(&directory)?;
+                files::remove(&self.exec_directory(&id))?;
             }
         }
         Ok(abandoned)
@@ -324,7 +335,7 @@ impl Containers {
                 self.write_state(&container, &ended_unseen(state))?;
             }
         }
-        files::remove_tree(&self.exec_directory(&held.id))
+        files::remove(&self.exec_directory(&held.id))
     }
 }
 
@@ -344,7 +355,7 @@ fn ended_unseen(state: State) -> State {
 
 /// Holds container `id`, which is at `directory`, if nobody does.
 fn try_hold(id: &str, directory: PathBuf) -> Result<Option<Held>> {
-    let path = directory.join("lock");
+    let path = directory.join(LOCK);
     if !path.exists() {
         return Ok(None);
     }
@@ -358,11 +369,4 @@ fn entries(path: &Path) -> Result<Vec<String>> {
         fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
     read().map_err(|error| Error::file("read", path, error))
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, error)),
-        _ => Ok(()),
-    }
 }

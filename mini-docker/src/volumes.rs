@@ -26,7 +26,7 @@ pub fn remove_anonymous(data: &Path, container: &Container) -> Result<()> {
         if let Some(name) = &mount.name
             && is_anonymous(name)
         {
-            files::remove_tree(&data.join("volumes").join(name))?;
+            files::remove(&data.join("volumes").join(name))?;
         }
     }
     Ok(())

@@ -130,7 +130,8 @@ impl Connection {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends what waits, as far as the socket takes it. If the other end has closed, there is nobody to send it to;
+    /// that is no error here, for [`Connection::receive`] tells it, after what was still said.
     pub fn flush(&mut self) -> Result<()> {
         while !self.outgoing.is_empty() {
             let (front, _) = self.outgoing.as_slices();
@@ -138,6 +139,7 @@ impl Connection {
                 Ok(sent) => drop(self.outgoing.drain(..sent)),
                 Err(rustix::io::Errno::AGAIN) => break,
                 Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => self.outgoing.clear(),
                 Err(errno) => return Err(Error::kernel("write to the other end", errno)),
             }
         }

@@ -62,9 +62,11 @@ fn the_command_is_killed_at_twenty_moments_of_pull_and_run() {
         assert_eq!(engine.ok(&run), "done", "round {round}");
     }
     // A container whose command was killed goes on, and removes itself at its end.
-    until("no container is left", || engine.ok(&["ps", "-aq"]).is_empty());
-    until("nothing fleeting is left", || Engine::entries(&engine.exec()).is_empty());
-    until("no container is left", || Engine::entries(&engine.data().join("containers")).is_empty());
+    until("nothing is left", || {
+        engine.ok(&["ps", "-aq"]).is_empty() && Engine::entries(&engine.exec()).is_empty()
+    });
+    engine.ok(&["ps", "-a"]);
+    assert_eq!(Engine::entries(&engine.data().join("containers")), Vec::<String>::new());
     assert_eq!(Engine::entries(&engine.data().join("names")), Vec::<String>::new());
     // The image is whole, and the only one.
     assert_eq!(engine.ok(&["images", "-q"]).lines().count(), 1);
