@@ -293,10 +293,12 @@ fn no_descriptor_of_the_hosts_is_left_in_the_container() {
 
 #[test]
 fn a_callers_descriptors_do_not_reach_the_shim() {
+    use rustix::fs::{FlockOperation, flock};
     let engine = Engine::with_busybox();
     let lock = engine.folder().join("lock");
+    // A script that holds a lock on its descriptor 9, and starts a container.
     let line = format!(
-        "exec 9>{}; flock 9; {} run -d --name box busybox sleep 100",
+        "exec 9>{}; {} run -d --name box busybox sleep 100",
         lock.display(),
         Engine::program().display()
     );
@@ -306,7 +308,15 @@ fn a_callers_descriptors_do_not_reach_the_shim() {
         .env("MINI_DOCKER_DATA_ROOT", engine.data())
         .env("MINI_DOCKER_EXEC_ROOT", engine.exec());
     testbed::stdout(&mut command);
-    testbed::stdout(std::process::Command::new("flock").arg("--nonblock").arg(&lock).arg("true"));
+    let status = engine.inspect("box", "{{.State.Pid}}");
+    let parent = fs::read_to_string(format!("/proc/{status}/status")).unwrap();
+    let shim = parent.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    let open: Vec<_> = fs::read_dir(format!("/proc/{shim}/fd"))
+        .unwrap()
+        .map(|fd| fs::read_link(fd.unwrap().path()).unwrap())
+        .collect();
+    assert!(!open.contains(&lock), "{open:?}");
+    flock(fs::File::open(&lock).unwrap(), FlockOperation::NonBlockingLockExclusive).unwrap();
 }
 
 #[test]

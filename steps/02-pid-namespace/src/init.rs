@@ -26,10 +26,11 @@ pub fn run(body: impl FnOnce() -> u8) -> Result<Exit> {
     // Blocked signals wait to be picked up by sigwait, so none is lost between two rounds, and 1 can receive
     // signals at all: a blocked one is not dropped for want of a handler.
     let signals = SigSet::all();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None)
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), Some(&mut before))
         .map_err(|errno| Error::new("block signals in", "the init process", errno))?;
 
-    let main = spawn(Namespaces::NONE, None, || match lead_terminal() {
+    let main = spawn(Namespaces::NONE, None, || match lead_terminal().and_then(|()| unblock(&before)) {
         Ok(()) => body(),
         Err(error) => {
             eprintln!("{error}");
@@ -55,6 +56,12 @@ pub fn run(body: impl FnOnce() -> u8) -> Result<Exit> {
             }
         }
     }
+}
+
+/// Gives a child back the signal mask that its parent had: it would pass on a blocked one to whatever it starts.
+fn unblock(before: &SigSet) -> Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(before), None)
+        .map_err(|errno| Error::new("unblock signals in", "a child", errno))
 }
 
 /// Waits for one ended child, if there is one.

@@ -1,0 +1,141 @@
+//! `cargo xtask bench`: how long things take here, and how long others take for the same.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`start`] | the start of a container, against other engines and a floor |
+//! | [`pull`] | from a registry to an unpacked image |
+//! | [`measure`] | interleaved rounds, medians, and the table |
+//! | [`workplace`] | a place that is the same for all, and that nothing outlives |
+
+mod measure;
+mod pull;
+mod start;
+mod workplace;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::command;
+use measure::Contender;
+use workplace::Workplace;
+
+/// What `bench` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Start a container that does nothing, wait for its end, and remove it
+    Start(Settings),
+    /// Pull a Debian image from a registry on this machine, and unpack it
+    Pull(Settings),
+}
+
+/// How to measure.
+#[derive(Args)]
+struct Settings {
+    /// How often each contender runs
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Work on the disk that this directory is on, rather than in memory
+    #[arg(long, value_name = "DIRECTORY")]
+    on: Option<PathBuf>,
+}
+
+impl Options {
+    /// Measures, and prints a table.
+    pub(crate) fn run(&self) -> Result<()> {
+        match &self.what {
+            What::Start(settings) => start::run(settings),
+            What::Pull(settings) => pull::run(settings),
+        }
+    }
+}
+
+/// Fails unless the programs without which there is nothing to measure are installed.
+fn require(programs: &[&str]) -> Result<()> {
+    match programs.iter().find(|program| command::find(program).is_none()) {
+        Some(missing) => bail!("{missing} is not installed: run `cargo xtask setup --bench`"),
+        None => Ok(()),
+    }
+}
+
+/// mini-docker with folders of its own in the workplace.
+fn mini_docker(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("MINI_DOCKER_DATA_ROOT", folder.join("data"));
+    command.env("MINI_DOCKER_EXEC_ROOT", folder.join("exec"));
+    command
+}
+
+/// podman with folders of its own. Podman is daemonless too, so its storage can be anywhere.
+fn podman(folder: &Path) -> Command {
+    let mut command = Command::new("podman");
+    for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+        command.arg(option).arg(folder.join(name));
+    }
+    command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
+    command
+}
+
+/// Fails if docker is installed but has no daemon.
+fn require_docker() -> Result<()> {
+    let asked = command::output(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]));
+    if asked.is_err() {
+        bail!("its daemon does not answer");
+    }
+    Ok(())
+}
+
+/// An image in the docker daemon's store, which is not ours to leave things in. Dropped, it is removed.
+struct DockerImage(String);
+
+impl Drop for DockerImage {
+    fn drop(&mut self) {
+        if let Err(error) = command::output(Command::new("docker").args(["rmi", "--force", &self.0])) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Contenders, and those that are left out with the reason.
+struct Field {
+    contenders: Vec<Contender>,
+    absent: Vec<String>,
+}
+
+impl Field {
+    fn new() -> Self {
+        Self { contenders: Vec::new(), absent: Vec::new() }
+    }
+
+    /// Adds what `prepare` returns, or notes why it cannot take part. Each contender runs once for that.
+    fn enter(&mut self, name: &'static str, programs: &[&str], prepare: impl FnOnce() -> Result<Contender>) {
+        if let Some(missing) = programs.iter().find(|program| command::find(program).is_none()) {
+            self.absent.push(format!("{name}: {missing} is not installed"));
+            return;
+        }
+        let tried = prepare().and_then(|mut contender| contender.once().map(|_| contender));
+        match tried {
+            Ok(contender) => self.contenders.push(contender),
+            Err(error) => self.absent.push(format!("{name}: {error:#}")),
+        }
+    }
+
+    /// Prints what a reader must know about the table that follows.
+    fn introduce(&self, workplace: &Workplace) {
+        for remark in workplace.remarks() {
+            println!("{remark}");
+        }
+        for absent in &self.absent {
+            println!("Left out: {absent}.");
+        }
+        println!();
+    }
+}

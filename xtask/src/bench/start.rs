@@ -1,0 +1,200 @@
+//! `bench start`: from the command to the end of a container that does nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use testbed::registry::tar_directory;
+use testbed::rootfs::Rootfs;
+
+use super::measure::{Contender, interleave, table, time};
+use super::workplace::Workplace;
+use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
+use crate::command;
+
+const ROUNDS: u32 = 100;
+/// Rounds that do not count: caches fill, and lazily made things get made.
+const WARM_UP: u32 = 3;
+/// What the image is called, in a daemon's store too, where it must not replace anybody's.
+const IMAGE: &str = "mini-docker-bench-busybox";
+/// What the other engines' default limits of open files and processes are replaced by: they are above what some
+/// hosts allow, and limits cost nothing.
+const PODMAN_LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+/// Where a container's mounts go.
+const PLACES: &[&str] = &["dev/pts", "dev/shm", "dev/mqueue", "etc", "proc", "sys"];
+/// The files among them.
+const FILES: &[&str] = &["hostname", "hosts", "resolv.conf"];
+
+/// Measures and prints.
+pub(super) fn run(settings: &Settings) -> Result<()> {
+    require(&["busybox", "tar"])?;
+    let engine = command::build("mini-docker", "mini-docker", true)?;
+    let floor = command::build("testbed", "floor", true)?;
+    let workplace = Workplace::enter(settings.on.as_deref())?;
+    let root = Root::make(&workplace)?;
+
+    let ours = workplace.make("mini-docker")?;
+    time(mini_docker(&engine, &ours).arg("import").arg(&root.archive).arg(IMAGE))?;
+    let mut run = mini_docker(&engine, &ours);
+    run.args(["run", "--rm", "--network", "none", IMAGE, "true"]);
+    let mut field = Field::new();
+    field.contenders.push(Contender::command("floor", floor_command(&floor, &workplace)?));
+    field.contenders.push(Contender::command("mini-docker run", run));
+    for runtime in ["crun", "runc"] {
+        field.enter(runtime, &[runtime], || with_bundle(runtime, &workplace, &root));
+    }
+    field.enter("bubblewrap", &["bwrap"], || Ok(Contender::command("bubblewrap", bubblewrap(&root))));
+    field.enter("podman run", &["podman"], || with_podman(&workplace, &root));
+    field.enter("docker run", &["docker"], || with_docker(&root));
+
+    field.introduce(&workplace);
+    let rounds = settings.rounds.unwrap_or(ROUNDS);
+    interleave(&mut field.contenders, WARM_UP)?;
+    let times = interleave(&mut field.contenders, rounds)?;
+    let names: Vec<&str> = field.contenders.iter().map(|contender| contender.name).collect();
+    println!("{}", table(&names, &times, &[0, 1]));
+    println!("{rounds} interleaved rounds; a ratio is the median of the ratios within the rounds.");
+    println!(
+        "floor: the same namespaces, overlay and mounts, exec and wait; no cgroup, records, log or shim."
+    );
+    println!(
+        "crun, runc: a prepared bundle with the runtime's own spec. bubblewrap: no overlay and no cgroup."
+    );
+    Ok(())
+}
+
+/// The file system that all contenders start in.
+struct Root {
+    directory: PathBuf,
+    archive: PathBuf,
+}
+
+impl Root {
+    fn make(workplace: &Workplace) -> Result<Self> {
+        let archive = workplace.path().join("busybox.tar");
+        fs::write(&archive, tar_directory(Rootfs::busybox().path())).context("cannot write an archive")?;
+        let directory = workplace.make("root")?;
+        for place in PLACES {
+            fs::create_dir_all(directory.join(place)).context("cannot make a mount point")?;
+        }
+        time(Command::new("tar").arg("-C").arg(&directory).arg("-xf").arg(&archive))?;
+        Ok(Self { directory, archive })
+    }
+}
+
+/// What the floor needs lies in the workplace itself: `root`, `places` and `etc`.
+fn floor_command(floor: &Path, workplace: &Workplace) -> Result<Command> {
+    for place in PLACES {
+        workplace.make(Path::new("places").join(place))?;
+    }
+    let etc = workplace.make("etc")?;
+    for name in FILES {
+        for directory in [&etc, &workplace.path().join("places/etc")] {
+            fs::write(directory.join(name), "").with_context(|| format!("cannot write {name}"))?;
+        }
+    }
+    let mut command = Command::new(floor);
+    command.arg(workplace.path()).arg("true");
+    Ok(command)
+}
+
+/// A bundle with the runtime's own idea of a spec, told only what to run, and where.
+fn with_bundle(runtime: &'static str, workplace: &Workplace, root: &Root) -> Result<Contender> {
+    let bundle = workplace.make(runtime)?;
+    time(Command::new(runtime).arg("spec").current_dir(&bundle))?;
+    let path = bundle.join("config.json");
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut spec: Value = serde_json::from_slice(&text).context("the runtime's spec is no JSON")?;
+    spec["process"]["terminal"] = json!(false);
+    spec["process"]["args"] = json!(["true"]);
+    spec["root"]["path"] = json!(root.directory);
+    fs::write(&path, spec.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut command = Command::new(runtime);
+    command.arg("--root").arg(bundle.join("state")).arg("run").arg("--bundle").arg(&bundle).arg("bench");
+    Ok(Contender::command(runtime, command))
+}
+
+/// The same namespaces, and the mounts that bubblewrap has a word for.
+fn bubblewrap(root: &Root) -> Command {
+    let mut command = Command::new("bwrap");
+    for namespace in ["pid", "net", "uts", "ipc", "cgroup"] {
+        command.arg(format!("--unshare-{namespace}"));
+    }
+    command.arg("--bind").arg(&root.directory).arg("/");
+    command.args([
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--mqueue",
+        "/dev/mqueue",
+        "--ro-bind",
+        "/sys",
+        "/sys",
+        "true",
+    ]);
+    command
+}
+
+fn with_podman(workplace: &Workplace, root: &Root) -> Result<Contender> {
+    let folder = workplace.make("podman")?;
+    time(podman(&folder).arg("import").arg(&root.archive).arg(IMAGE))?;
+    let cgroups = PodmanCgroups;
+    let mut command = podman(&folder);
+    command.args(["run", "--rm", "--network", "none", "--cgroup-parent", PodmanCgroups::PARENT]);
+    command.args(PODMAN_LIMITS).args([IMAGE, "true"]);
+    Ok(Contender::new("podman run", move || {
+        let _kept = &cgroups;
+        time(&mut command)
+    }))
+}
+
+/// The cgroups that podman makes around its containers', and leaves. Dropped, they are removed.
+struct PodmanCgroups;
+
+impl PodmanCgroups {
+    const PARENT: &str = "mini-docker-bench";
+
+    /// All of them, inner ones first: one tree in each hierarchy of v1, or the one of v2.
+    fn list() -> Vec<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        // What cannot be read has no cgroups.
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let parents = hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join(Self::PARENT));
+        let all = parents.flat_map(|parent| [parent.join("conmon"), parent]);
+        // Where a hierarchy is not mounted, podman makes plain directories; they are in our tmpfs.
+        all.filter(|path| path.join("cgroup.procs").is_file()).collect()
+    }
+}
+
+impl Drop for PodmanCgroups {
+    fn drop(&mut self) {
+        let patience = Instant::now() + Duration::from_secs(5);
+        for cgroup in Self::list() {
+            // podman's monitor is in there for a moment longer than podman itself.
+            while let Err(error) = fs::remove_dir(&cgroup) {
+                if Instant::now() > patience {
+                    eprintln!("cannot remove {}: {error}", cgroup.display());
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+fn with_docker(root: &Root) -> Result<Contender> {
+    require_docker()?;
+    time(Command::new("docker").arg("import").arg(&root.archive).arg(IMAGE))?;
+    let image = DockerImage(IMAGE.to_owned());
+    let mut command = Command::new("docker");
+    command.args(["run", "--rm", "--network", "none", &image.0, "true"]);
+    Ok(Contender::new("docker run", move || {
+        // The image is there for as long as this contender is.
+        let _kept = &image;
+        time(&mut command)
+    }))
+}

@@ -1,0 +1,122 @@
+//! `cargo xtask setup`: what the host lacks.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::command;
+
+/// What `setup` takes.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Also install the engines that `bench` compares with
+    #[arg(long)]
+    pub(crate) bench: bool,
+    /// Say what is missing, and install nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A program, the Debian package that has it, and what it is for.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const fn need(program: &'static str, package: &'static str, purpose: &'static str) -> Need {
+    Need { program, package, purpose }
+}
+
+const TESTS: &[Need] = &[
+    need("busybox", "busybox-static", "a shell in one static file: the smallest root"),
+    need("docker-registry", "docker-registry", "a real registry on this machine, to pull from"),
+    need("skopeo", "skopeo", "pushes images to it, and reads our store"),
+    need("umoci", "umoci", "makes images layer by layer"),
+    need("mmdebstrap", "mmdebstrap", "makes Debian root file systems"),
+    need("htpasswd", "apache2-utils", "makes the password file of a registry with logins"),
+    need("setcap", "libcap2-bin", "files with capabilities, for layers that have them"),
+    need("setfattr", "attr", "files with extended attributes, likewise"),
+    need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
+];
+
+const PEERS: &[Need] = &[
+    need("runc", "runc", "to compare with"),
+    need("crun", "crun", "to compare with"),
+    need("bwrap", "bubblewrap", "to compare with"),
+    need("podman", "podman", "to compare with"),
+];
+
+impl Options {
+    /// Installs what is missing, and makes the busybox image.
+    pub(crate) fn run(&self) -> Result<()> {
+        let needs: Vec<&Need> = TESTS.iter().chain(PEERS.iter().filter(|_| self.bench)).collect();
+        install(&needs, self.dry_run)?;
+        if self.dry_run { Ok(()) } else { busybox_image() }
+    }
+}
+
+/// Installs what the tests need.
+pub(crate) fn for_tests() -> Result<()> {
+    install(&TESTS.iter().collect::<Vec<_>>(), false)
+}
+
+/// Installs, with apt, the packages of those programs that are missing, or says which ones are needed.
+fn install(needs: &[&Need], dry_run: bool) -> Result<()> {
+    let missing: Vec<&&Need> = needs.iter().filter(|need| command::find(need.program).is_none()).collect();
+    if missing.is_empty() {
+        eprintln!("Nothing is missing.");
+        return Ok(());
+    }
+    eprintln!("Missing on this host:");
+    for need in &missing {
+        eprintln!("  {:<20} (package {}): {}", need.program, need.package, need.purpose);
+    }
+    if dry_run {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if command::find("apt-get").is_none() {
+        bail!("this is not Debian or Ubuntu; please install: {}", packages.join(" "));
+    }
+    if !nix::unistd::geteuid().is_root() {
+        bail!("installing needs root; run: sudo apt-get install {}", packages.join(" "));
+    }
+    eprintln!("They are installed now, from Debian's packages.");
+    command::run(Command::new("apt-get").arg("update").arg("-qq"))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages);
+    // A service that a package would start is not wanted: the tests start their own.
+    command::run(apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+}
+
+/// Makes an image `busybox` from the host's static busybox, so that there is a shell without any registry.
+fn busybox_image() -> Result<()> {
+    let Some(busybox) = command::find("busybox") else { return Ok(()) };
+    let engine = command::build("mini-docker", "mini-docker", true)?;
+    let images = command::output(Command::new(&engine).args(["images", "--quiet", "busybox"]))?;
+    if !images.trim().is_empty() {
+        return Ok(());
+    }
+    let root = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let bin = root.path().join("bin");
+    fs::create_dir(&bin)?;
+    fs::copy(&busybox, bin.join("busybox"))?;
+    for applet in
+        command::output(Command::new(&busybox).arg("--list"))?.lines().filter(|name| *name != "busybox")
+    {
+        std::os::unix::fs::symlink("busybox", bin.join(applet))?;
+    }
+    for directory in ["root", "tmp", "var"] {
+        fs::create_dir(root.path().join(directory))?;
+    }
+    let archive = root.path().with_extension("tar");
+    command::run(Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."))?;
+    let imported = command::run(
+        Command::new(&engine).arg("import").arg("--change").arg("CMD [\"sh\"]").arg(&archive).arg("busybox"),
+    );
+    fs::remove_file(&archive)?;
+    imported
+}
