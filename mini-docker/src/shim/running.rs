@@ -1,0 +1,344 @@
+//! A container that runs, seen from its shim: what comes from where, and goes to whom.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use cgroups::Cgroup;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pid_namespace::{Child, Exit, spawn};
+
+use super::streams::{self, Ends};
+use crate::error::{Error, Result};
+use crate::launch::{self, Wires};
+use crate::logs::{Stream, Writer};
+use crate::plan::Launch;
+use crate::store::Containers;
+use crate::terminal;
+use crate::wire::{Connection, Frame, Received};
+
+/// Bytes taken from the container at once.
+const CHUNK: usize = 1 << 16;
+/// Bytes of input that may wait for the container before the sender has to.
+const MAX_WAITING_INPUT: usize = 1 << 16;
+/// A container that runs, seen from its shim.
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) cgroup: Cgroup,
+    log: Writer,
+    /// Why the log is not whole, if it is not.
+    pub(super) log_failure: Option<String>,
+    /// Where the container's input goes: a pipe or the terminal; `None` once it has ended.
+    input: Option<OwnedFd>,
+    /// Input that the container has not taken yet.
+    waiting: Vec<u8>,
+    /// Whether the input is to end when everything that waits has been taken.
+    input_ends: bool,
+    /// Where its output comes from.
+    outputs: Vec<(Stream, OwnedFd)>,
+    /// The terminal's master, if it has one.
+    terminal: Option<OwnedFd>,
+    pub(super) clients: Vec<Client>,
+}
+
+/// Somebody connected to the shim.
+pub(super) struct Client {
+    pub(super) connection: Connection,
+    /// Whether it gets the output.
+    attached: bool,
+    /// Whether the container's input ends when this client goes.
+    owns_stdin: bool,
+    /// Whether it has gone.
+    gone: bool,
+}
+
+impl Client {
+    pub(super) fn new(connection: Connection, attached: bool, owns_stdin: bool) -> Self {
+        Self { connection, attached, owns_stdin, gone: false }
+    }
+
+    /// Sends a frame. A client that cannot be reached has gone; the container does not mind.
+    pub(super) fn tell(&mut self, frame: &Frame) {
+        self.gone |= self.connection.send(frame).is_err();
+    }
+}
+
+impl Running {
+    /// Starts the container. On failure its cgroup is handed back, if it was made, for removal.
+    pub(super) fn start(
+        containers: &Containers,
+        launch: &Launch,
+        size: Option<(u16, u16)>,
+    ) -> Result<Self, (Error, Option<Cgroup>)> {
+        let cgroup = Cgroup::create(&launch.hierarchy, &launch.cgroup_parent, &launch.id)
+            .map_err(|error| (error.into(), None))?;
+        match Self::start_in(&cgroup, containers, launch, size) {
+            Ok((child, log, ends)) => Ok(Self {
+                child,
+                cgroup,
+                log,
+                log_failure: None,
+                input: ends.input,
+                waiting: Vec::new(),
+                input_ends: false,
+                outputs: ends.outputs,
+                terminal: ends.terminal,
+                clients: Vec::new(),
+            }),
+            Err(error) => Err((error, Some(cgroup))),
+        }
+    }
+
+    fn start_in(
+        cgroup: &Cgroup,
+        containers: &Containers,
+        launch: &Launch,
+        size: Option<(u16, u16)>,
+    ) -> Result<(Child, Writer, Ends)> {
+        cgroup.apply(&launch.limits)?;
+        let log = Writer::open(&containers.log(&launch.id))?;
+        let (report, report_child) = streams::pipe()?;
+        let (streams, pending) =
+            if launch.tty { streams::terminal_pair(size)? } else { streams::pipes(launch.open_stdin)? };
+
+        // Where the kernel can put the child into its cgroup by itself (v2), it starts inside; else it moves itself.
+        let directory = cgroup.directory()?;
+        let wires = Wires { report: report_child, streams };
+        let child = spawn(launch.namespaces, directory.as_ref().map(AsFd::as_fd), || {
+            launch::run(launch, cgroup, wires)
+        })?;
+        let started = (|| {
+            let ends = pending.take()?;
+            streams::hear(report)?;
+            Ok(ends)
+        })();
+        match started {
+            Ok(ends) => Ok((child, log, ends)),
+            Err(error) => {
+                // It may have ended by itself.
+                match child.signal(libc::SIGKILL) {
+                    Err(failure) if failure.errno() != nix::errno::Errno::ESRCH => return Err(failure.into()),
+                    _ => child.wait()?,
+                };
+                Err(error)
+            }
+        }
+    }
+
+    /// Passes things back and forth until the container has ended.
+    pub(super) fn watch(&mut self, listener: &UnixListener) -> Result<Exit> {
+        loop {
+            let ready = self.poll(listener)?;
+            if ready.input {
+                self.feed()?;
+            }
+            for stream in ready.outputs {
+                self.drain(stream)?;
+            }
+            for index in ready.clients {
+                self.serve_client(index)?;
+            }
+            self.forget_gone();
+            if ready.listener {
+                self.accept(listener)?;
+            }
+            if ready.ended {
+                return self.end();
+            }
+        }
+    }
+
+    /// Waits until something can be done, and says what.
+    fn poll(&self, listener: &UnixListener) -> Result<Ready> {
+        // While a client is slow, output stays in the pipe, and the container waits, as it would for a terminal.
+        let crowded = self.clients.iter().any(|client| client.connection.is_crowded());
+        let full = self.waiting.len() > MAX_WAITING_INPUT;
+        let mut sources = vec![Source::Ended, Source::Listener];
+        let mut fds = vec![
+            PollFd::new(self.child.as_fd(), PollFlags::POLLIN),
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(input) = self.input.as_ref().filter(|_| !self.waiting.is_empty()) {
+            sources.push(Source::Input);
+            fds.push(PollFd::new(input.as_fd(), PollFlags::POLLOUT));
+        }
+        for (stream, output) in self.outputs.iter().filter(|_| !crowded) {
+            sources.push(Source::Output(*stream));
+            fds.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, !full);
+            events.set(PollFlags::POLLOUT, client.connection.is_waiting());
+            sources.push(Source::Client(index));
+            fds.push(PollFd::new(client.connection.as_fd(), events));
+        }
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(Error::kernel("wait for events", errno)),
+            }
+        }
+        let mut ready = Ready::default();
+        for (source, fd) in sources.into_iter().zip(&fds) {
+            if !fd.any().unwrap_or(true) {
+                continue;
+            }
+            match source {
+                Source::Ended => ready.ended = true,
+                Source::Listener => ready.listener = true,
+                Source::Input => ready.input = true,
+                Source::Output(stream) => ready.outputs.push(stream),
+                Source::Client(index) => ready.clients.push(index),
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Writes waiting input to the container, as much as it takes.
+    fn feed(&mut self) -> Result<()> {
+        let Some(input) = &self.input else { return Ok(()) };
+        match rustix::io::write(input, &self.waiting) {
+            Ok(written) => drop(self.waiting.drain(..written)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            // It has closed its input; what we have for it is of no use any more.
+            Err(rustix::io::Errno::PIPE | rustix::io::Errno::IO) => {
+                self.waiting.clear();
+                self.input = None;
+            }
+            Err(errno) => return Err(Error::kernel("write to the container", errno)),
+        }
+        if self.waiting.is_empty() && self.input_ends {
+            self.input = None;
+        }
+        Ok(())
+    }
+
+    /// Takes output from the container to the log and to whoever is attached. Whether there was any.
+    fn drain(&mut self, stream: Stream) -> Result<bool> {
+        let Some((_, output)) = self.outputs.iter().find(|(kind, _)| *kind == stream) else {
+            return Ok(false);
+        };
+        let mut buffer = vec![0; CHUNK];
+        let length = match rustix::io::read(output, &mut buffer) {
+            // EIO: nobody holds the terminal's other side any more.
+            Ok(0) | Err(rustix::io::Errno::IO) => {
+                self.outputs.retain(|(kind, _)| *kind != stream);
+                return Ok(false);
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(false),
+            Ok(length) => length,
+            Err(errno) => return Err(Error::kernel("read from the container", errno)),
+        };
+        buffer.truncate(length);
+        let logged = self.log.write(stream, &buffer);
+        self.note(logged);
+        let frame = match stream {
+            Stream::Stdout => Frame::Stdout(buffer),
+            Stream::Stderr => Frame::Stderr(buffer),
+        };
+        for client in self.clients.iter_mut().filter(|client| client.attached) {
+            client.tell(&frame);
+        }
+        Ok(true)
+    }
+
+    /// Does what a client asks for.
+    fn serve_client(&mut self, index: usize) -> Result<()> {
+        let client = &mut self.clients[index];
+        let (frames, closed) = match client.connection.flush().and_then(|()| client.connection.receive()) {
+            Ok(Received::Frames(frames)) => (frames, false),
+            Ok(Received::Closed(frames)) => (frames, true),
+            // A client that breaks off or talks nonsense loses its connection; the container goes on.
+            Err(_) => (Vec::new(), true),
+        };
+        for frame in frames {
+            match frame {
+                Frame::Stdin(bytes) if self.input.is_some() && !self.input_ends => self.waiting.extend(bytes),
+                Frame::StdinEnd => self.end_input(),
+                Frame::Attach => self.clients[index].attached = true,
+                Frame::Signal(signal) => match self.child.signal(i32::from(signal)) {
+                    // It has just ended.
+                    Err(error) if error.errno() != nix::errno::Errno::ESRCH => return Err(error.into()),
+                    _ => {}
+                },
+                Frame::Resize { rows, columns } => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal::set_size(terminal, rows, columns)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.clients[index].gone |= closed;
+        if self.waiting.is_empty() { Ok(()) } else { self.feed() }
+    }
+
+    /// The input has ended: at once, or when the container has taken what waits. A terminal's never ends.
+    fn end_input(&mut self) {
+        if self.terminal.is_some() {
+            return;
+        }
+        self.input_ends = true;
+        if self.waiting.is_empty() {
+            self.input = None;
+        }
+    }
+
+    /// Lets go of the clients that have gone.
+    fn forget_gone(&mut self) {
+        let input_ends = self.clients.iter().any(|client| client.gone && client.owns_stdin);
+        self.clients.retain(|client| !client.gone);
+        if input_ends {
+            self.end_input();
+        }
+    }
+
+    fn accept(&mut self, listener: &UnixListener) -> Result<()> {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                self.clients.push(Client::new(Connection::new(socket), false, false));
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(Error::kernel("accept a connection", error)),
+        }
+    }
+
+    /// The first process has ended, and with it, so the kernel sees to it, all others: what they wrote is in the
+    /// pipes, and nothing will follow.
+    fn end(&mut self) -> Result<Exit> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while self.drain(stream)? {}
+        }
+        let logged = self.log.finish();
+        self.note(logged);
+        Ok(self.child.wait()?)
+    }
+
+    /// A log that cannot be written, on a full disk say, is no reason to end the container. It is recorded.
+    fn note(&mut self, logged: std::io::Result<()>) {
+        if let Err(error) = logged {
+            self.log_failure.get_or_insert(Error::kernel("write the whole log", error).to_string());
+        }
+    }
+}
+
+/// What `poll` watches.
+enum Source {
+    Ended,
+    Listener,
+    Input,
+    Output(Stream),
+    Client(usize),
+}
+
+/// What can be done without waiting.
+#[derive(Default)]
+struct Ready {
+    ended: bool,
+    listener: bool,
+    input: bool,
+    outputs: Vec<Stream>,
+    clients: Vec<usize>,
+}

@@ -1,0 +1,109 @@
+//! The descriptors between a shim and its container.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
+
+use crate::error::{Error, Result};
+use crate::launch::Streams;
+use crate::logs::Stream;
+
+pub(super) fn open_null(flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open("/dev/null", flags | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .map_err(|errno| Error::kernel("open /dev/null", errno))
+}
+
+/// The shim's ends of a container's streams.
+pub(super) struct Ends {
+    pub(super) input: Option<OwnedFd>,
+    pub(super) outputs: Vec<(Stream, OwnedFd)>,
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// Ends that are there, or will come through a socket.
+pub(super) enum Pending {
+    Here(Ends),
+    Coming(UnixStream),
+}
+
+impl Pending {
+    pub(super) fn take(self) -> Result<Ends> {
+        match self {
+            Self::Here(ends) => Ok(ends),
+            Self::Coming(socket) => {
+                let Some(master) = receive_descriptor(&socket)? else {
+                    // The child failed before it came to this; its report says why.
+                    return Ok(Ends { input: None, outputs: Vec::new(), terminal: None });
+                };
+                set_nonblocking(&master)?;
+                let copy = || master.try_clone().map_err(|error| Error::kernel("copy a descriptor", error));
+                Ok(Ends {
+                    input: Some(copy()?),
+                    outputs: vec![(Stream::Stdout, copy()?)],
+                    terminal: Some(master),
+                })
+            }
+        }
+    }
+}
+
+pub(super) fn terminal_pair(size: Option<(u16, u16)>) -> Result<(Streams, Pending)> {
+    let (ours, theirs) = UnixStream::pair().map_err(|error| Error::kernel("make a socket", error))?;
+    Ok((Streams::Terminal { socket: theirs, size }, Pending::Coming(ours)))
+}
+
+pub(super) fn pipes(open_stdin: bool) -> Result<(Streams, Pending)> {
+    let (stdin, input) = if open_stdin {
+        let (read, write) = pipe()?;
+        set_nonblocking(&write)?;
+        (read, Some(write))
+    } else {
+        (open_null(OFlags::RDONLY)?, None)
+    };
+    let (output, stdout) = pipe()?;
+    let (error_output, stderr) = pipe()?;
+    set_nonblocking(&output)?;
+    set_nonblocking(&error_output)?;
+    let outputs = vec![(Stream::Stdout, output), (Stream::Stderr, error_output)];
+    Ok((Streams::Pipes([stdin, stdout, stderr]), Pending::Here(Ends { input, outputs, terminal: None })))
+}
+
+/// A pipe: the end to read from, the end to write to.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::kernel("make a pipe", errno))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+    rustix::io::ioctl_fionbio(fd, true).map_err(|errno| Error::kernel("set up a pipe", errno))
+}
+
+/// Waits for the child's report: nothing, and the program runs; or why it does not.
+pub(super) fn hear(report: OwnedFd) -> Result<()> {
+    let mut message = Vec::new();
+    File::from(report)
+        .read_to_end(&mut message)
+        .map_err(|error| Error::kernel("hear from the container", error))?;
+    match message.split_first() {
+        None => Ok(()),
+        Some((&code, text)) => Err(Error::new(String::from_utf8_lossy(text)).with_exit_code(code)),
+    }
+}
+
+/// The descriptor that comes through `socket`, or `None` if its other end was closed without sending one.
+fn receive_descriptor(socket: &UnixStream) -> Result<Option<OwnedFd>> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(socket, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|errno| Error::kernel("receive the terminal", errno))?;
+    Ok(ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    }))
+}
