@@ -121,6 +121,15 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     running.clients.push(command);
     let exit = running.watch(&listener)?;
 
+    if container.host_config.auto_remove {
+        let Running { cgroup, clients, .. } = running;
+        // For everybody else it is gone with this; what it was made of can be removed while they go on.
+        let held = containers.retire(held)?;
+        farewell(clients, exit);
+        cgroup.remove()?;
+        volumes::remove_anonymous(&data, &container)?;
+        return containers.remove(held);
+    }
     state = State {
         status: Status::Exited,
         pid: 0,
@@ -131,18 +140,9 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         finished_at: logs::now(),
         ..state
     };
-    let Running { cgroup, clients, .. } = running;
-    if container.host_config.auto_remove {
-        // For everybody else it is gone with this; what it was made of can be removed while they go on.
-        let held = containers.retire(held)?;
-        farewell(clients, exit);
-        cgroup.remove()?;
-        volumes::remove_anonymous(&data, &container)?;
-        return containers.remove(held);
-    }
-    cgroup.remove()?;
+    running.cgroup.remove()?;
     conclude(&containers, &data, &container, held, &state)?;
-    farewell(clients, exit);
+    farewell(running.clients, exit);
     Ok(())
 }
 
