@@ -179,6 +179,9 @@ pub struct MountPoint {
     pub rw: bool,
     /// `rprivate`, `rslave` or `rshared`.
     pub propagation: String,
+    /// Whether it is a volume that nobody named, and that goes with its container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
     /// A tmpfs's options, such as `size=64m`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,

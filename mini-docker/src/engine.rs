@@ -118,6 +118,7 @@ impl Engine {
                 )));
             }
             MountKind::Volume => {
+                mount.anonymous = mount.name.is_none();
                 let name = mount.name.take().map_or_else(volumes::anonymous_name, Ok)?;
                 mount.source = volumes::make(&self.folders.data, &name)?;
                 mount.name = Some(name);
@@ -278,8 +279,10 @@ impl Engine {
                 None => self.containers.remove(held)?,
                 Some(container) => {
                     clean_cgroup(&container)?;
-                    if container.host_config.auto_remove || held.is_retired() {
+                    if container.host_config.auto_remove {
                         volumes::remove_anonymous(&self.folders.data, &container)?;
+                    }
+                    if container.host_config.auto_remove || held.is_retired() {
                         self.containers.remove(held)?;
                     } else {
                         self.containers.settle(&held)?;

@@ -92,30 +92,36 @@ pub fn make_dir(path: &Path, private: bool) -> Result<()> {
 pub struct Lock(OwnedFd);
 
 impl Lock {
-    /// Waits for the exclusive lock on `path`.
-    pub fn exclusive(path: &Path) -> Result<Self> {
-        Self::take(path, FlockOperation::LockExclusive).map(|lock| lock.expect("waiting ends with the lock"))
+    /// Makes the file at `path` if it is missing, and waits for the exclusive lock on it.
+    pub fn create(path: &Path) -> Result<Self> {
+        let lock = Self::take(path, OFlags::CREATE, FlockOperation::LockExclusive)?;
+        lock.ok_or_else(|| Error::file("lock", path, rustix::io::Errno::NOENT))
     }
 
-    /// Waits for a shared lock on `path`.
-    pub fn shared(path: &Path) -> Result<Self> {
-        Self::take(path, FlockOperation::LockShared).map(|lock| lock.expect("waiting ends with the lock"))
+    /// Waits for the exclusive lock on the file at `path`; `None` if there is no such file.
+    pub fn exclusive(path: &Path) -> Result<Option<Self>> {
+        Self::take(path, OFlags::empty(), FlockOperation::LockExclusive)
     }
 
-    /// The exclusive lock on `path`, or `None` if somebody holds it.
+    /// The exclusive lock on the file at `path`; `None` if somebody holds it, or there is no such file.
     pub fn try_exclusive(path: &Path) -> Result<Option<Self>> {
-        Self::take(path, FlockOperation::NonBlockingLockExclusive)
+        Self::take(path, OFlags::empty(), FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// A shared lock on `path`, or `None` if somebody holds the exclusive one.
-    pub fn try_shared(path: &Path) -> Result<Option<Self>> {
-        Self::take(path, FlockOperation::NonBlockingLockShared)
+    /// Whether somebody holds the exclusive lock on the file at `path`.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let free = Self::take(path, OFlags::empty(), FlockOperation::NonBlockingLockShared)?.is_some();
+        // What cannot be locked is held, unless it is not there.
+        Ok(!free && path.exists())
     }
 
-    fn take(path: &Path, operation: FlockOperation) -> Result<Option<Self>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-            .map_err(|errno| Error::file("open", path, errno))?;
+    fn take(path: &Path, make: OFlags, operation: FlockOperation) -> Result<Option<Self>> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | make;
+        let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Error::file("open", path, errno)),
+        };
         loop {
             match rustix::fs::flock(&file, operation) {
                 Ok(()) => return Ok(Some(Self(file))),

@@ -62,16 +62,33 @@ pub fn run(launch: &Launch, cgroup: &Cgroup, wires: Wires) -> u8 {
     }
     let Wires { report, streams } = wires;
     match prepare(launch, cgroup, &report, streams) {
-        Ok(identity) if launch.init => {
-            // The report's pipe moves into the child of init: process 1 does not exec, and must not hold it.
-            match init::run(move || become_program(launch, &identity, report)) {
-                Ok(exit) => exit.code(),
-                Err(_) => 125,
-            }
-        }
+        Ok(identity) if launch.init => become_init(launch, &identity, report),
         Ok(identity) => become_program(launch, &identity, report),
         Err(error) => tell(report, &error),
     }
+}
+
+/// What the binary is called when it is process 1 of a container with `--init`; its argument is the program's id.
+pub const INIT: &str = "mini-docker-init";
+
+/// Starts the program in a child, and looks after it.
+///
+/// This process has the command's environment, arguments and memory, with whatever secrets are in them, and in the
+/// container they could be read from `/proc/1`. So it becomes itself once more, with nothing but the child's id.
+fn become_init(launch: &Launch, identity: &Identity, report: OwnedFd) -> u8 {
+    // The report's pipe moves into the child: process 1 must not hold it.
+    let main = match init::start(move || become_program(launch, identity, report)) {
+        Ok(main) => main.pid(),
+        Err(error) => {
+            eprintln!("Error: {error}");
+            return 125;
+        }
+    };
+    let argument = std::ffi::CString::new(main.to_string()).expect("a number has no NUL in it");
+    let name = std::ffi::CString::new(INIT).expect("nor has this name");
+    let Err(errno) = nix::unistd::execve(c"/proc/self/exe", &[name, argument], &[] as &[&std::ffi::CStr]);
+    eprintln!("Error: cannot become the init process: {errno}");
+    125
 }
 
 /// Everything up to the point where privileges are given up.

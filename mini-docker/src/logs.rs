@@ -70,7 +70,16 @@ impl Writer {
                 pending.clear();
             }
         }
-        self.file.write_all(&text)
+        self.append(&text)
+    }
+
+    /// Adds whole lines. If there is no room for all of them, none is added: half a line would spoil the next.
+    fn append(&mut self, text: &[u8]) -> std::io::Result<()> {
+        let before = self.file.metadata()?.len();
+        self.file.write_all(text).or_else(|error| {
+            self.file.set_len(before)?;
+            Err(error)
+        })
     }
 
     /// Writes what is left of unfinished lines: the container has ended.
@@ -82,7 +91,7 @@ impl Writer {
                 add_entry(&mut text, stream, &pending, &now());
             }
         }
-        self.file.write_all(&text)
+        self.append(&text)
     }
 }
 

@@ -5,10 +5,14 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mini_docker::{hello, inside, terminal};
+use mini_docker::{hello, inside, launch, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
+use pid_namespace::init;
 
 fn main() -> ExitCode {
+    // Whatever the caller's umask is, an image's files and the engine's own have the modes they are meant to have.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     std::panic::set_hook(Box::new(|panic| {
         terminal::restore();
         eprintln!("mini-docker: this is a bug of mini-docker's: {panic}");
@@ -23,6 +27,9 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {
         return show_inside();
     }
+    if std::env::args_os().next().is_some_and(|name| name == launch::INIT) {
+        return attend();
+    }
     let cli = match cli::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -33,6 +40,22 @@ fn main() -> ExitCode {
         Err(error) => {
             cli::report(&error);
             ExitCode::from(error.exit_code().unwrap_or(failure_code))
+        }
+    }
+}
+
+/// Process 1 of a container with `--init`.
+fn attend() -> ExitCode {
+    let main = std::env::args().nth(1).and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
+    match main.map(init::attend) {
+        Some(Ok(exit)) => ExitCode::from(exit.code()),
+        Some(Err(error)) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(125)
+        }
+        None => {
+            eprintln!("Error: {} is started by the engine, in a container", launch::INIT);
+            ExitCode::from(125)
         }
     }
 }

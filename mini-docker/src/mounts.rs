@@ -113,6 +113,7 @@ fn empty(kind: MountKind, destination: PathBuf) -> MountPoint {
         mode: String::new(),
         rw: true,
         propagation: String::new(),
+        anonymous: false,
         options: Vec::new(),
     }
 }

@@ -119,28 +119,31 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
     })
 }
 
-/// The standard mounts, then the files that the engine writes, then the user's mounts, outer ones first. One of
-/// the user's replaces any of ours at the same place.
+/// The standard mounts, then the files that the engine writes and the user's mounts, outer ones first. One of the user's
+/// replaces ours at the same place, and the kernel's file systems below it too.
 fn root(container: &Container, facts: &Facts) -> Result<Plan> {
     let mut plan = Plan::container(&facts.mountinfo);
     plan.readonly = container.host_config.readonly_rootfs;
-    for name in ["hostname", "hosts", "resolv.conf"] {
-        let target = Path::new("/etc").join(name);
-        plan.mounts.push(chroot::plan::bind(facts.directory.join(name), target, Attributes::default()));
-    }
 
-    let mut wanted: Vec<&MountPoint> = container.mounts.iter().collect();
-    wanted.sort_by_key(|mount| mount.destination.components().count());
+    let wanted = &container.mounts;
     // Not /proc, though: a mount on top of it would undo the masking, and step 1 refuses it.
     plan.mounts.retain(|mount| {
-        mount.target == Path::new("/proc") || wanted.iter().all(|wanted| wanted.destination != mount.target)
+        mount.target == Path::new("/proc")
+            || wanted.iter().all(|wanted| !mount.target.starts_with(&wanted.destination))
     });
     if wanted.iter().any(|wanted| wanted.destination == Path::new("/dev")) {
         plan.devices.clear();
     }
-    for mount in wanted {
-        plan.mounts.push(user_mount(mount)?);
+
+    let mut inner = wanted.iter().map(user_mount).collect::<Result<Vec<_>>>()?;
+    for name in ["hostname", "hosts", "resolv.conf"] {
+        let target = Path::new("/etc").join(name);
+        if wanted.iter().all(|wanted| wanted.destination != target) {
+            inner.push(chroot::plan::bind(facts.directory.join(name), target, Attributes::default()));
+        }
     }
+    inner.sort_by_key(|mount| mount.target.components().count());
+    plan.mounts.extend(inner);
     Ok(plan)
 }
 

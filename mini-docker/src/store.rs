@@ -94,7 +94,7 @@ impl Containers {
         // A sweep may come between the making and the locking, and take the directory for an abandoned one.
         let lock = loop {
             files::make_dir(&directory, true)?;
-            match Lock::exclusive(&self.lock_path(&id)) {
+            match Lock::create(&self.lock_path(&id)) {
                 Err(_) if !directory.exists() => {}
                 Err(error) => return Err(error),
                 Ok(lock) if lock.is_still(&self.lock_path(&id)) => break lock,
@@ -198,21 +198,14 @@ impl Containers {
 
     /// Whether a shim or a command holds container `id`.
     fn is_held(&self, id: &str) -> Result<bool> {
-        let path = self.lock_path(id);
-        if !path.exists() {
-            return Ok(false);
-        }
-        Lock::try_shared(&path).map(|lock| lock.is_none())
+        Lock::is_held(&self.lock_path(id))
     }
 
     /// Holds container `id`, waiting for its shim to end; `None` if it was removed meanwhile.
     pub fn hold(&self, id: &str) -> Result<Option<Held>> {
         let path = self.lock_path(id);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let lock = Lock::exclusive(&path)?;
-        Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock, directory: self.directory(id) }))
+        let lock = Lock::exclusive(&path)?.filter(|lock| lock.is_still(&path));
+        Ok(lock.map(|lock| Held { id: id.to_owned(), lock, directory: self.directory(id) }))
     }
 
     /// The IDs of all containers, those without a record included, and without those that are being removed.
@@ -326,7 +319,7 @@ impl Containers {
         files::read_json(&held.directory.join("container.json"))
     }
 
-    /// Records the end of a container that nobody saw end.
+    /// Lets a held container rest: if nobody saw its end, that is recorded, and nothing fleeting stays.
     pub fn settle(&self, held: &Held) -> Result<()> {
         if let Some(container) = self.read(&held.id)? {
             let state: State =
@@ -356,11 +349,8 @@ fn ended_unseen(state: State) -> State {
 /// Holds container `id`, which is at `directory`, if nobody does.
 fn try_hold(id: &str, directory: PathBuf) -> Result<Option<Held>> {
     let path = directory.join(LOCK);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
-    Ok(lock.is_still(&path).then(|| Held { id: id.to_owned(), lock, directory }))
+    let lock = Lock::try_exclusive(&path)?.filter(|lock| lock.is_still(&path));
+    Ok(lock.map(|lock| Held { id: id.to_owned(), lock, directory }))
 }
 
 /// The names in a directory.

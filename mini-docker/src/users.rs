@@ -47,6 +47,10 @@ pub fn resolve(spec: &str, passwd: &str, group: &str) -> Result<Identity> {
         Some(wanted) => (group_id(wanted, group)?, Vec::new()),
         None => (own_group, memberships(entry.as_ref().map(|entry| entry[0]), group)),
     };
+    // The largest id stands for "no change" in the system calls, and Docker stops at half of the range.
+    if let Some(id) = [uid, gid].into_iter().find(|id| i32::try_from(*id).is_err()) {
+        return Err(Error::new(format!("uids and gids must be in range 0-2147483647, and {id} is not")));
+    }
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();

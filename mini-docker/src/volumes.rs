@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::container::{Container, MountKind};
+use crate::container::Container;
 use crate::error::Result;
 use crate::files;
 use crate::names;
@@ -22,16 +22,7 @@ pub fn anonymous_name() -> Result<String> {
 
 /// Removes the volumes that came with `container` and that nobody named.
 pub fn remove_anonymous(data: &Path, container: &Container) -> Result<()> {
-    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
-        if let Some(name) = &mount.name
-            && is_anonymous(name)
-        {
-            files::remove(&data.join("volumes").join(name))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_anonymous(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let names =
+        container.mounts.iter().filter(|mount| mount.anonymous).filter_map(|mount| mount.name.as_ref());
+    names.into_iter().try_for_each(|name| files::remove(&data.join("volumes").join(name)))
 }

@@ -265,6 +265,64 @@ fn an_init_process_reaps_and_forwards() {
 }
 
 #[test]
+fn an_init_process_takes_real_time_signals_and_tells_nothing_of_the_host() {
+    let engine = Engine::with_busybox();
+    let line = "tr '\\0' ' ' < /proc/1/cmdline; echo; wc -c < /proc/1/environ";
+    let mut command =
+        engine.command(&["run", "--rm", "--init", "-e", "SECRET=inside", "busybox", "sh", "-c", line]);
+    assert_eq!(testbed::stdout(command.env("HOST_SECRET", "outside")), "mini-docker-init 2 \n0\n");
+    let line = "trap 'exit 6' RTMIN+3; trap 'exit 6' 37; echo ready; while :; do sleep 0.05; done";
+    engine.ok(&["run", "-d", "--init", "--name", "box", "busybox", "sh", "-c", line]);
+    testbed::until("the container is ready", || engine.ok(&["logs", "box"]).contains("ready"));
+    engine.ok(&["stop", "--signal", "RTMIN+3", "box"]);
+    assert_eq!(engine.inspect("box", "{{.State.ExitCode}}"), "6");
+}
+
+#[test]
+fn the_callers_umask_and_relative_folders_do_not_matter() {
+    let engine = Engine::with_busybox();
+    let line = format!(
+        "umask 077; {} --data-root data --exec-root exec run --rm -u user -v ./made:/made busybox sh -c 'umask; cat /etc/hostname > /dev/null && ls -d / /made'",
+        Engine::program().display()
+    );
+    let seen =
+        testbed::stdout(std::process::Command::new("sh").args(["-c", &line]).current_dir(engine.folder()));
+    assert_eq!(seen, "0022\n/\n/made\n");
+}
+
+#[test]
+fn only_volumes_that_nobody_named_go_with_their_container() {
+    let engine = Engine::with_busybox();
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-v",
+        "/data",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept > /data/x; sleep 1000",
+    ]);
+    let volume = engine.inspect("box", "{{(index .Mounts 0).Name}}");
+    testbed::until("it is written", || engine.data().join("volumes").join(&volume).join("_data/x").exists());
+    assert_eq!(sh(&engine, &["-v", &format!("{volume}:/other")], "cat /other/x"), "kept");
+    assert_eq!(Engine::entries(&engine.data().join("volumes")), [volume]);
+}
+
+#[test]
+fn a_mount_over_etc_or_the_cgroups() {
+    let engine = Engine::with_busybox();
+    fs::create_dir(engine.folder().join("etc")).unwrap();
+    assert_eq!(
+        sh(&engine, &["-h", "web", "-v", "./etc:/etc"], "cat /etc/hostname; ls /etc"),
+        "web\nhostname\nhosts\nresolv.conf"
+    );
+    sh(&engine, &["-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro"], "ls /sys/fs/cgroup/*");
+}
+
+#[test]
 fn networks() {
     let engine = Engine::with_busybox();
     assert_eq!(

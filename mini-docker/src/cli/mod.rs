@@ -151,7 +151,7 @@ impl Cli {
 
     /// Does what was asked; the exit code.
     pub(crate) fn run(self) -> Result<u8> {
-        let folders = self.folders();
+        let folders = self.folders()?;
         let open = || {
             if !nix::unistd::geteuid().is_root() {
                 return Err(Error::new(
@@ -190,12 +190,15 @@ impl Cli {
         }
     }
 
-    fn folders(&self) -> Folders {
+    fn folders(&self) -> Result<Folders> {
         let default = engine::default_folders();
-        Folders {
-            data: self.data_root.clone().unwrap_or(default.data),
-            exec: self.exec_root.clone().unwrap_or(default.exec),
-        }
+        // A shim works from the root directory: a relative path would mean another folder there.
+        let absolute =
+            |path: &PathBuf| std::path::absolute(path).map_err(|error| Error::file("find", path, error));
+        Ok(Folders {
+            data: absolute(self.data_root.as_ref().unwrap_or(&default.data))?,
+            exec: absolute(self.exec_root.as_ref().unwrap_or(&default.exec))?,
+        })
     }
 }
 

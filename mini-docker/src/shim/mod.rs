@@ -140,16 +140,21 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         finished_at: logs::now(),
         ..state
     };
-    running.cgroup.remove()?;
-    conclude(&containers, &data, &container, held, &state)?;
-    farewell(running.clients, exit);
-    Ok(())
+    let Running { cgroup, clients, .. } = running;
+    let tidied = cgroup.remove().map_err(Error::from);
+    let concluded = conclude(&containers, &data, &container, held, &state);
+    // Whatever failed, the exit code is known.
+    farewell(clients, exit);
+    tidied.and(concluded)
 }
 
 /// Tells everybody who is still connected that the container has ended.
-fn farewell(clients: Vec<Client>, exit: Exit) {
-    for mut client in clients {
+fn farewell(mut clients: Vec<Client>, exit: Exit) {
+    // First all, without waiting: one that does not read must not keep the others from hearing it.
+    for client in &mut clients {
         client.tell(&Frame::Exited(exit.code()));
+    }
+    for client in clients {
         if let Err(error) = client.connection.finish() {
             tracing::info!("a client went before the end: {error}");
         }

@@ -1,7 +1,7 @@
 //! # Step 1: a process with another root
 //!
 //! A container's first illusion is its file system: `/` is not the host's `/`. `chroot(2)` gives that illusion
-//! and nothing more; a process with privileges walks out of it (`examples/naive.rs` does). This crate builds
+//! and nothing more; a process with privileges walks out of it (`examples/escape.rs` does). This crate builds
 //! the real thing: a mount namespace, a tree of mounts made for the container, and `pivot_root(2)`.
 //!
 //! | module | what it holds |

@@ -28,7 +28,7 @@ pub(crate) fn isolate_mounts() -> Result<()> {
 /// `pivot_root(".", ".")` stacks the old root on top of the new one at `/`, so that no directory inside the
 /// image is needed to hold it (`pivot_root(2)`, "NOTES"); detaching what is then on top leaves the new root.
 /// Afterwards the namespace holds no mount of the host's: there is nowhere to escape to, which is what tells
-/// this from `chroot(2)`, where the old root is still there, one `..` away (`examples/naive.rs`).
+/// this from `chroot(2)`, where the old root is still there, one `..` away (`examples/escape.rs`).
 pub(crate) fn pivot(root: &impl AsFd) -> Result<()> {
     tracing::info!("pivot_root: the new root becomes /, the host's tree is detached");
     rustix::process::fchdir(root).map_err(|errno| Error::new("enter", "the new root", errno))?;

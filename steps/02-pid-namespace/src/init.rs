@@ -13,48 +13,65 @@ use std::os::fd::AsFd;
 
 use chroot::{Error, Result};
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, setpgid};
 
-use crate::clone::{Exit, spawn};
+use crate::clone::{Child, Exit, spawn};
 use crate::namespaces::Namespaces;
 
 /// Runs `body` in a child process and, until that child ends, passes every signal on to it and reaps every
 /// orphan. Returns how the child ended.
 pub fn run(body: impl FnOnce() -> u8) -> Result<Exit> {
+    let main = start(body)?;
+    attend(main.pid())
+}
+
+/// The first half of [`run`]: starts the child, with all signals blocked here and none there that was not before.
+pub fn start(body: impl FnOnce() -> u8) -> Result<Child> {
     // Blocked signals wait to be picked up by sigwait, so none is lost between two rounds, and 1 can receive
     // signals at all: a blocked one is not dropped for want of a handler.
-    let signals = SigSet::all();
     let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), Some(&mut before))
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
         .map_err(|errno| Error::new("block signals in", "the init process", errno))?;
-
-    let main = spawn(Namespaces::NONE, None, || match lead_terminal().and_then(|()| unblock(&before)) {
+    spawn(Namespaces::NONE, None, || match lead_terminal().and_then(|()| unblock(&before)) {
         Ok(()) => body(),
         Err(error) => {
             eprintln!("{error}");
             125
         }
-    })?;
-    tracing::info!("process 1 waits: it forwards signals to process {} and reaps orphans", main.pid());
+    })
+}
 
+/// The second half of [`run`]: looks after the child `main` and all orphans, with all signals blocked.
+pub fn attend(main: Pid) -> Result<Exit> {
+    tracing::info!("process 1 waits: it forwards signals to process {main} and reaps orphans");
     loop {
-        let signal =
-            signals.wait().map_err(|errno| Error::new("wait for signals in", "the init process", errno))?;
-        if signal != Signal::SIGCHLD {
-            match kill(main.pid(), signal) {
+        let signal = next_signal()?;
+        if signal != libc::SIGCHLD {
+            // SAFETY: kill takes no memory. By number, since real-time signals have no name.
+            match Errno::result(unsafe { libc::kill(main.as_raw(), signal) }) {
                 // It has just ended; its SIGCHLD is on the way.
-                Ok(()) | Err(Errno::ESRCH) => continue,
-                Err(errno) => return Err(Error::new("pass a signal to process", main.pid(), errno)),
+                Ok(_) | Err(Errno::ESRCH) => continue,
+                Err(errno) => return Err(Error::new("pass a signal to process", main, errno)),
             }
         }
         // Signals of one kind merge, so one SIGCHLD may stand for many ends.
         while let Some((pid, exit)) = reap()? {
-            if pid == main.pid() {
+            if pid == main {
                 return Ok(exit);
             }
         }
+    }
+}
+
+/// Waits for a signal; its number.
+fn next_signal() -> Result<i32> {
+    let mut signal = 0;
+    // SAFETY: both pointers lead to values that live until the call returns.
+    let errno = unsafe { libc::sigwait(SigSet::all().as_ref(), &raw mut signal) };
+    match errno {
+        0 => Ok(signal),
+        errno => Err(Error::new("wait for signals in", "the init process", Errno::from_raw(errno))),
     }
 }
 
@@ -66,10 +83,14 @@ fn unblock(before: &SigSet) -> Result<()> {
 
 /// Waits for one ended child, if there is one.
 fn reap() -> Result<Option<(Pid, Exit)>> {
-    match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(pid, code)) => Ok(Some((pid, Exit::Code(code as u8)))),
-        Ok(WaitStatus::Signaled(pid, signal, _)) => Ok(Some((pid, Exit::Signal(signal as i32)))),
-        Ok(_) | Err(Errno::ECHILD) => Ok(None),
+    let mut status = 0;
+    // SAFETY: the status lives until the call returns.
+    match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) }) {
+        Ok(0) | Err(Errno::ECHILD) => Ok(None),
+        Ok(pid) if libc::WIFSIGNALED(status) => {
+            Ok(Some((Pid::from_raw(pid), Exit::Signal(libc::WTERMSIG(status)))))
+        }
+        Ok(pid) => Ok(Some((Pid::from_raw(pid), Exit::Code(libc::WEXITSTATUS(status) as u8)))),
         Err(errno) => Err(Error::new("wait for", "a child", errno)),
     }
 }
