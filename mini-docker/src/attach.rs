@@ -40,8 +40,8 @@ pub struct Session {
 /// Signals that are for this process to handle, not to pass on: they say something about itself.
 const OWN_SIGNALS: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGURG];
 
-/// Blocks all signals that are to be passed on (and SIGWINCH, which becomes a frame of its own), so that from now on they wait for [`Session::run`] instead of
-/// ending this process. To be called before the container is started.
+/// Blocks all signals that are to be passed on (and SIGWINCH, which becomes a frame of its own), so that from now on
+/// they wait for [`Session::run`] instead of ending this process. To be called before the container is started.
 pub fn take_signals() -> Result<SignalFd> {
     let mut signals = SigSet::all();
     for signal in OWN_SIGNALS {

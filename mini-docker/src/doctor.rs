@@ -42,7 +42,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything. Nothing is changed: what is tried is attached nowhere and gone at once.
+/// Looks at everything. Nothing is changed: what is tried is gone at once.
 pub fn examine() -> Vec<Check> {
     let newer = "use a kernel of version 5.12 or newer";
     let checks: [(&'static str, &'static str, Finding); 9] = [
@@ -124,7 +124,7 @@ fn controllers() -> Result<String> {
     Err(Error::new(format!("no {}: their limits cannot be set", lacking.join(", no "))))
 }
 
-/// Mounts an overlay of three empty directories, attached nowhere.
+/// Mounts an overlay of three empty directories.
 fn overlay() -> Result<String> {
     let scratch = Scratch::make()?;
     let directory = |name: &str| -> Result<PathBuf> {

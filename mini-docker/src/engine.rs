@@ -273,24 +273,28 @@ impl Engine {
     }
 
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
-    pub fn sweep(&self, thorough: bool) -> Result<()> {
-        for held in self.containers.abandoned(thorough)? {
-            match self.containers.read_held(&held)? {
-                None => self.containers.remove(held)?,
-                Some(container) => {
-                    clean_cgroup(&container)?;
-                    if container.host_config.auto_remove {
-                        volumes::remove_anonymous(&self.folders.data, &container)?;
-                    }
-                    if container.host_config.auto_remove || held.is_retired() {
-                        self.containers.remove(held)?;
-                    } else {
-                        self.containers.settle(&held)?;
-                    }
-                }
-            }
+    ///
+    /// One container that cannot be put right does not keep the others from it; the reasons are returned.
+    pub fn sweep(&self, thorough: bool) -> Vec<Error> {
+        match self.containers.abandoned(thorough) {
+            Ok(abandoned) => abandoned.into_iter().filter_map(|held| self.put_right(held).err()).collect(),
+            Err(error) => vec![error],
         }
-        Ok(())
+    }
+
+    fn put_right(&self, held: Held) -> Result<()> {
+        let Some(container) = self.containers.read_held(&held)? else {
+            return self.containers.remove(held);
+        };
+        clean_cgroup(&container)?;
+        if container.host_config.auto_remove {
+            volumes::remove_anonymous(&self.folders.data, &container)?;
+        }
+        if container.host_config.auto_remove || held.is_retired() {
+            self.containers.remove(held)
+        } else {
+            self.containers.settle(&held)
+        }
     }
 }
 

@@ -31,7 +31,12 @@ pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -
         if durability == Durability::Durable {
             file.sync_all()?;
         }
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        match (durability, path.parent()) {
+            // The new name is the directory's to keep.
+            (Durability::Durable, Some(directory)) => File::open(directory)?.sync_all(),
+            _ => Ok(()),
+        }
     };
     write().map_err(|error| Error::file("write", path, error))
 }

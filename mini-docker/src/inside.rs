@@ -12,7 +12,7 @@ pub fn screen() -> Result<String> {
     let mut screen = String::from("Hello from inside a container. This is what I see:\n\n");
     for (name, seen) in [
         ("process", process(&status)),
-        ("hostname", rustix_name()),
+        ("hostname", hostname()),
         ("user", user(&status)),
         ("id map", id_map()?),
         ("root", root()?),
@@ -50,7 +50,7 @@ fn process(status: &str) -> String {
     format!("number {}; {parent}", field(status, "Pid"))
 }
 
-fn rustix_name() -> String {
+fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

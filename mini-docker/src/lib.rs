@@ -1,7 +1,7 @@
 //! # mini-docker: the engine
 //!
-//! A container engine without a daemon, made of the step crates. This library does the work and prints nothing;
-//! `main.rs` and `cli/` are its command line.
+//! A container engine without a daemon, made of the step crates. `main.rs` and `cli/` are its command line; this library
+//! does the work, and prints only what a container says and what `--explain` tells.
 //!
 //! A `run` flows through these rooms, top to bottom:
 //!

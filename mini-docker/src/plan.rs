@@ -1,6 +1,7 @@
 //! From a container's record to what the kernel will be asked for.
 //!
-//! Nothing here touches the system: the same record and the same facts about the host give the same [`Launch`].
+//! Nothing here changes the system: the same record and the same facts about the host give the same [`Launch`]. (One
+//! fact is looked up on the way: the numbers of devices that limits name by path.)
 
 use std::path::{Path, PathBuf};
 

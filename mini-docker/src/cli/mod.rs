@@ -165,7 +165,7 @@ impl Cli {
             Command::Pull(options) | Command::Image(Image::Pull(options)) => options.run(&open()?),
             Command::Stop(options) | Command::Container(Container::Stop(options)) => options.run(&open()?),
             Command::Kill(options) | Command::Container(Container::Kill(options)) => options.run(&open()?),
-            Command::Rm(options) | Command::Container(Container::Rm(options)) => options.run(&open()?),
+            Command::Rm(options) | Command::Container(Container::Rm(options)) => Ok(options.run(&open()?)),
             Command::Import(options) | Command::Image(Image::Import(options)) => options.run(&open()?),
             Command::Ps(options) | Command::Container(Container::Ls(options)) => options.run(&open()?),
             Command::Images(options) | Command::Image(Image::Ls(options)) => options.run(&open()?),
@@ -216,6 +216,13 @@ fn for_each(objects: &[String], mut act: impl FnMut(&str) -> Result<String>) -> 
         }
     }
     code
+}
+
+/// Puts right what a crash left behind. What cannot be put right is told, and does not keep the command from its work.
+fn sweep(engine: &Engine, thorough: bool) {
+    for error in engine.sweep(thorough) {
+        eprintln!("Warning: a container that was interrupted could not be put right: {error}");
+    }
 }
 
 /// Prints an error the way every command does.

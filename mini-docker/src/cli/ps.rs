@@ -82,7 +82,7 @@ const FILTERS: &[&str] =
 impl Options {
     /// Prints the containers, the newest first.
     pub(crate) fn run(&self, engine: &Engine) -> Result<u8> {
-        engine.sweep(true)?;
+        super::sweep(engine, true);
         let filters =
             self.filter.iter().map(|text| output::filter(text, FILTERS)).collect::<Result<Vec<_>>>()?;
         let last = if self.latest { 1 } else { self.last };

@@ -1,7 +1,7 @@
 //! `rm`: remove containers.
 
 use clap::Args;
-use mini_docker::{Engine, Result};
+use mini_docker::Engine;
 
 use super::for_each;
 
@@ -21,11 +21,11 @@ pub(crate) struct Options {
 
 impl Options {
     /// Removes the containers; prints each as it was given.
-    pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
-        engine.sweep(true)?;
-        Ok(for_each(&self.containers, |name| {
+    pub(crate) fn run(self, engine: &Engine) -> u8 {
+        super::sweep(engine, true);
+        for_each(&self.containers, |name| {
             engine.remove(&engine.containers().find(name)?, self.force, self.volumes)?;
             Ok(name.to_owned())
-        }))
+        })
     }
 }

@@ -173,7 +173,7 @@ impl Options {
             return Err(Error::new("the input device is not a TTY").with_exit_code(1));
         }
         let (name, _) = self.image_and_command()?;
-        engine.sweep(false)?;
+        super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
         let session = Session { stdin: self.interactive, tty: self.tty, sig_proxy: self.sig_proxy };

@@ -134,8 +134,8 @@ impl Running {
             for stream in ready.outputs {
                 self.drain(stream)?;
             }
-            for index in ready.clients {
-                self.serve_client(index)?;
+            for (index, has_said) in ready.clients {
+                self.serve_client(index, has_said)?;
             }
             self.forget_gone();
             if ready.listener {
@@ -189,7 +189,10 @@ impl Running {
                 Source::Listener => ready.listener = true,
                 Source::Input => ready.input = true,
                 Source::Output(stream) => ready.outputs.push(stream),
-                Source::Client(index) => ready.clients.push(index),
+                Source::Client(index) => {
+                    let events = fd.revents().unwrap_or(PollFlags::all());
+                    ready.clients.push((index, events != PollFlags::POLLOUT));
+                }
             }
         }
         Ok(ready)
@@ -244,9 +247,12 @@ impl Running {
     }
 
     /// Does what a client asks for.
-    fn serve_client(&mut self, index: usize) -> Result<()> {
+    fn serve_client(&mut self, index: usize, has_said: bool) -> Result<()> {
         let client = &mut self.clients[index];
-        let (frames, closed) = match client.connection.flush().and_then(|()| client.connection.receive()) {
+        let received = client.connection.flush().and_then(|()| {
+            if has_said { client.connection.receive() } else { Ok(Received::Frames(Vec::new())) }
+        });
+        let (frames, closed) = match received {
             Ok(Received::Frames(frames)) => (frames, false),
             Ok(Received::Closed(frames)) => (frames, true),
             // A client that breaks off or talks nonsense loses its connection; the container goes on.
@@ -340,5 +346,6 @@ struct Ready {
     listener: bool,
     input: bool,
     outputs: Vec<Stream>,
-    clients: Vec<usize>,
+    /// Which, and whether they have said something, or gone.
+    clients: Vec<(usize, bool)>,
 }

@@ -22,7 +22,7 @@ struct Options {
     #[arg(long, value_name = "SECONDS")]
     uptime: Option<u64>,
     /// Do not make namespaces: join those of process PID, and ignore ROOTFS's mounts
-    #[arg(long, value_name = "PID", conflicts_with_all = ["init", "uptime"])]
+    #[arg(long, value_name = "PID", conflicts_with_all = ["init", "uptime", "verbose"])]
     join: Option<i32>,
     /// Say which process it is, outside and inside
     #[arg(short, long)]

@@ -53,11 +53,6 @@ impl Namespaces {
         self.0 & other.0 == other.0
     }
 
-    /// This set less `other`.
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
     /// The `CLONE_NEW*` bits.
     pub const fn bits(self) -> u64 {
         self.0
@@ -66,11 +61,6 @@ impl Namespaces {
     /// The kinds in the set, by their names in `/proc/PID/ns`, in alphabetical order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::KINDS.into_iter().filter(move |(kind, _)| self.contains(*kind)).map(|(_, name)| name)
-    }
-
-    /// The kind called `name` in `/proc/PID/ns`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::KINDS.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
     }
 }
 
