@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cgroups::{Cgroup, Hierarchy};
+use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::ChainId;
@@ -300,12 +300,9 @@ impl Engine {
 
 /// Ends whatever is left in a container's cgroup, and removes it.
 fn clean_cgroup(container: &Container) -> Result<()> {
-    let parent = plan::cgroup_parent(container);
-    if let Some(cgroup) = Cgroup::open(&Hierarchy::detect()?, parent, &container.id)? {
-        cgroup.kill()?;
-        cgroup.remove()?;
-    }
-    Ok(())
+    let cgroup = plan::cgroup(container, &Hierarchy::detect()?)?;
+    cgroup.kill()?;
+    Ok(cgroup.remove()?)
 }
 
 /// Whether `text` means the image by its ID and not by a name.

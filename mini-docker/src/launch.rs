@@ -26,6 +26,8 @@ const MAX_ACCOUNTS: u64 = 4 << 20;
 pub struct Wires {
     /// Closed by the kernel when the program starts; else an exit code and a message come out.
     pub report: OwnedFd,
+    /// A byte comes out when the shim has made what the child needs from outside: its cgroup.
+    pub gate: OwnedFd,
     /// Its standard streams.
     pub streams: Streams,
 }
@@ -46,7 +48,7 @@ pub enum Streams {
 
 impl Wires {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all = vec![self.report.as_fd()];
+        let mut all = vec![self.report.as_fd(), self.gate.as_fd()];
         match &self.streams {
             Streams::Pipes(pipes) => all.extend(pipes.iter().map(AsFd::as_fd)),
             Streams::Terminal { socket, .. } => all.push(socket.as_fd()),
@@ -56,12 +58,12 @@ impl Wires {
 }
 
 /// Becomes the container's program. Returns only if that failed; the reason has then been reported.
-pub fn run(launch: &Launch, cgroup: &Cgroup, wires: Wires) -> u8 {
+pub fn run(launch: &Launch, wires: Wires) -> u8 {
     if let Err(error) = descriptors::keep_only(&wires.descriptors()) {
         return tell(wires.report, &error.into());
     }
-    let Wires { report, streams } = wires;
-    match prepare(launch, cgroup, &report, streams) {
+    let Wires { report, gate, streams } = wires;
+    match prepare(launch, &report, gate, streams) {
         Ok(identity) if launch.init => become_init(launch, &identity, report),
         Ok(identity) => become_program(launch, &identity, report),
         Err(error) => tell(report, &error),
@@ -92,10 +94,9 @@ fn become_init(launch: &Launch, identity: &Identity, report: OwnedFd) -> u8 {
 }
 
 /// Everything up to the point where privileges are given up.
-fn prepare(launch: &Launch, cgroup: &Cgroup, report: &OwnedFd, streams: Streams) -> Result<Identity> {
+fn prepare(launch: &Launch, report: &OwnedFd, gate: OwnedFd, streams: Streams) -> Result<Identity> {
     die_with_shim()?;
     shim_lives(report)?;
-    enter_cgroup(cgroup)?;
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
     nix::unistd::sethostname(&launch.hostname)
         .map_err(|errno| Error::kernel(format!("set the hostname to {}", launch.hostname), errno))?;
@@ -108,6 +109,8 @@ fn prepare(launch: &Launch, cgroup: &Cgroup, report: &OwnedFd, streams: Streams)
     }
 
     let tree = launch.overlay.mount()?;
+    wait_at(gate)?;
+    enter_cgroup(&launch.cgroup)?;
     chroot::enter(&tree, &launch.stage, &launch.root)?;
     drop(tree);
 
@@ -151,12 +154,20 @@ fn shim_lives(report: &OwnedFd) -> Result<()> {
     }
 }
 
+/// Waits until the shim is done with its part.
+fn wait_at(gate: OwnedFd) -> Result<()> {
+    let mut byte = [0];
+    File::from(gate)
+        .read_exact(&mut byte)
+        .map_err(|_| Error::new("the container's shim could not prepare the start"))
+}
+
 /// Moves into the cgroup, unless `clone3` has put this process there, and makes it the root of what is seen of the
 /// tree. The namespace must come second: its root is the cgroup that its maker is in.
 fn enter_cgroup(cgroup: &Cgroup) -> Result<()> {
     // A process that moves itself is some ten times quicker than one that moves another: the kernel need not
     // stop all forks meanwhile.
-    if cgroup.directory()?.is_none() {
+    if !cgroup.is_v2() {
         cgroup.join()?;
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cgroups::{Hierarchy, Limits};
+use cgroups::{Cgroup, Hierarchy, Limits};
 use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Plan, Program, Source};
@@ -53,10 +53,8 @@ pub struct Launch {
     pub root: Plan,
     /// What it may use.
     pub limits: Limits,
-    /// The host's control groups.
-    pub hierarchy: Hierarchy,
-    /// The cgroup to make the container's own in.
-    pub cgroup_parent: String,
+    /// Its cgroup, which is not there yet.
+    pub cgroup: Cgroup,
     /// What runs. `HOME` is added when the user is known.
     pub program: Program,
     /// Whether an init process runs it.
@@ -74,12 +72,13 @@ pub struct Launch {
 /// The cgroup below which containers are kept unless told otherwise.
 const CGROUP_PARENT: &str = "mini-docker";
 
-/// The cgroup that `container`'s own lies in.
-pub fn cgroup_parent(container: &Container) -> &str {
-    match container.host_config.cgroup_parent.as_str() {
+/// Where `container`'s cgroup is, or will be.
+pub fn cgroup(container: &Container, hierarchy: &Hierarchy) -> Result<Cgroup> {
+    let parent = match container.host_config.cgroup_parent.as_str() {
         "" => CGROUP_PARENT,
         parent => parent,
-    }
+    };
+    Ok(Cgroup::at(hierarchy, parent, &container.id)?)
 }
 
 /// Decides how `container` is started.
@@ -109,8 +108,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         stage: facts.stage.clone(),
         root: root(container, facts)?,
         limits: limits::from_host_config(host)?,
-        hierarchy: facts.hierarchy.clone(),
-        cgroup_parent: cgroup_parent(container).to_owned(),
+        cgroup: cgroup(container, &facts.hierarchy)?,
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
         user: config.user.clone(),

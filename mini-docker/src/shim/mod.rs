@@ -15,7 +15,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use cgroups::Cgroup;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use pid_namespace::{Exit, Namespaces, descriptors, spawn};
 use rustix::fs::OFlags;
@@ -97,8 +96,8 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     let mut state = containers.state(&container.id)?;
     let mut running = match Running::start(&containers, &launch, size) {
         Ok(running) => running,
-        Err((error, cgroup)) => {
-            remove_cgroup(cgroup)?;
+        Err(error) => {
+            launch.cgroup.remove()?;
             let code = error.exit_code().unwrap_or(125);
             state = State { exit_code: code, error: error.to_string(), ..state };
             conclude(&containers, &data, &container, held, &state)?;
@@ -122,11 +121,10 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     let exit = running.watch(&listener)?;
 
     if container.host_config.auto_remove {
-        let Running { cgroup, clients, .. } = running;
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = containers.retire(held)?;
-        farewell(clients, exit);
-        cgroup.remove()?;
+        farewell(running.clients, exit);
+        launch.cgroup.remove()?;
         volumes::remove_anonymous(&data, &container)?;
         return containers.remove(held);
     }
@@ -135,16 +133,15 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         pid: 0,
         exit_code: exit.code(),
         // A cgroup's count of its killed is gone with it.
-        oom_killed: running.cgroup.oom_kills()? > 0,
+        oom_killed: launch.cgroup.oom_kills()? > 0,
         error: running.log_failure.take().unwrap_or_default(),
         finished_at: logs::now(),
         ..state
     };
-    let Running { cgroup, clients, .. } = running;
-    let tidied = cgroup.remove().map_err(Error::from);
+    let tidied = launch.cgroup.remove().map_err(Error::from);
     let concluded = conclude(&containers, &data, &container, held, &state);
     // Whatever failed, the exit code is known.
-    farewell(clients, exit);
+    farewell(running.clients, exit);
     tidied.and(concluded)
 }
 
@@ -175,10 +172,6 @@ fn conclude(
     }
     containers.write_state(container, state)?;
     containers.settle(&held)
-}
-
-fn remove_cgroup(cgroup: Option<Cgroup>) -> Result<()> {
-    cgroup.map_or(Ok(()), |cgroup| Ok(cgroup.remove()?))
 }
 
 /// Leaves the command's session, working directory and whatever descriptors it was given by others.

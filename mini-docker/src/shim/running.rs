@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use cgroups::Cgroup;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit, spawn};
 
@@ -23,7 +22,6 @@ const MAX_WAITING_INPUT: usize = 1 << 16;
 /// A container that runs, seen from its shim.
 pub(super) struct Running {
     pub(super) child: Child,
-    pub(super) cgroup: Cgroup,
     log: Writer,
     /// Why the log is not whole, if it is not.
     pub(super) log_failure: Option<String>,
@@ -63,56 +61,45 @@ impl Client {
 }
 
 impl Running {
-    /// Starts the container. On failure its cgroup is handed back, if it was made, for removal.
-    pub(super) fn start(
-        containers: &Containers,
-        launch: &Launch,
-        size: Option<(u16, u16)>,
-    ) -> Result<Self, (Error, Option<Cgroup>)> {
-        let cgroup = Cgroup::create(&launch.hierarchy, &launch.cgroup_parent, &launch.id)
-            .map_err(|error| (error.into(), None))?;
-        match Self::start_in(&cgroup, containers, launch, size) {
-            Ok((child, log, ends)) => Ok(Self {
-                child,
-                cgroup,
-                log,
-                log_failure: None,
-                input: ends.input,
-                waiting: Vec::new(),
-                input_ends: false,
-                outputs: ends.outputs,
-                terminal: ends.terminal,
-                clients: Vec::new(),
-            }),
-            Err(error) => Err((error, Some(cgroup))),
-        }
-    }
-
-    fn start_in(
-        cgroup: &Cgroup,
-        containers: &Containers,
-        launch: &Launch,
-        size: Option<(u16, u16)>,
-    ) -> Result<(Child, Writer, Ends)> {
-        cgroup.apply(&launch.limits)?;
+    /// Starts the container. If that fails, its processes are gone; what else was made for it is the caller's to remove.
+    pub(super) fn start(containers: &Containers, launch: &Launch, size: Option<(u16, u16)>) -> Result<Self> {
         let log = Writer::open(&containers.log(&launch.id))?;
         let (report, report_child) = streams::pipe()?;
+        let (gate_child, gate) = streams::pipe()?;
         let (streams, pending) =
             if launch.tty { streams::terminal_pair(size)? } else { streams::pipes(launch.open_stdin)? };
 
-        // Where the kernel can put the child into its cgroup by itself (v2), it starts inside; else it moves itself.
-        let directory = cgroup.directory()?;
-        let wires = Wires { report: report_child, streams };
-        let child = spawn(launch.namespaces, directory.as_ref().map(AsFd::as_fd), || {
-            launch::run(launch, cgroup, wires)
-        })?;
+        // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
+        // and the half a dozen directories are made while it is busy with its mounts.
+        let early = launch.cgroup.is_v2();
+        if early {
+            furnish(launch)?;
+        }
+        let directory = if early { launch.cgroup.directory()? } else { None };
+        let wires = Wires { report: report_child, gate: gate_child, streams };
+        let child =
+            spawn(launch.namespaces, directory.as_ref().map(AsFd::as_fd), || launch::run(launch, wires))?;
         let started = (|| {
+            if !early {
+                furnish(launch)?;
+            }
+            streams::open_gate(gate);
             let ends = pending.take()?;
             streams::hear(report)?;
             Ok(ends)
         })();
         match started {
-            Ok(ends) => Ok((child, log, ends)),
+            Ok(Ends { input, outputs, terminal }) => Ok(Self {
+                child,
+                log,
+                log_failure: None,
+                input,
+                waiting: Vec::new(),
+                input_ends: false,
+                outputs,
+                terminal,
+                clients: Vec::new(),
+            }),
             Err(error) => {
                 // It may have ended by itself.
                 match child.signal(libc::SIGKILL) {
@@ -328,6 +315,12 @@ impl Running {
             self.log_failure.get_or_insert(Error::kernel("write the whole log", error).to_string());
         }
     }
+}
+
+/// Makes the container's cgroup with its limits.
+fn furnish(launch: &Launch) -> Result<()> {
+    launch.cgroup.make()?;
+    Ok(launch.cgroup.apply(&launch.limits)?)
 }
 
 /// What `poll` watches.

@@ -1,7 +1,7 @@
 //! The descriptors between a shim and its container.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -79,6 +79,13 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(fd, true).map_err(|errno| Error::kernel("set up a pipe", errno))
+}
+
+/// Lets the child go on. If it has ended already, its report says why.
+pub(super) fn open_gate(gate: OwnedFd) {
+    if let Err(error) = File::from(gate).write_all(&[1]) {
+        tracing::info!("the container ended before all was ready: {error}");
+    }
 }
 
 /// Waits for the child's report: nothing, and the program runs; or why it does not.

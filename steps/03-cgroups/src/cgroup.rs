@@ -23,7 +23,7 @@ use crate::plan::{self, Step, Write};
 const ALWAYS: [&str; 6] = ["blkio", "cpuacct", "devices", "freezer", "memory", "pids"];
 
 /// A cgroup, in as many trees as the host has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     pub(crate) hierarchy: Hierarchy,
     /// Below the root of each tree.
@@ -31,25 +31,42 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a cgroup `name` in `parent`, which is made too if it is missing. One that exists is taken as it is.
+    /// The cgroup `name` in `parent`, which may not be there yet: nothing is looked at.
     ///
-    /// `parent` is a path below the hierarchy's root, or the name of a systemd slice. See [`Cgroup::list`] for finding
-    /// what a crash left there.
+    /// `parent` is a path below the hierarchy's root, or the name of a systemd slice.
+    ///
+    /// # Errors
+    /// Names that would lead elsewhere.
+    pub fn at(hierarchy: &Hierarchy, parent: &str, name: &str) -> Result<Self> {
+        Ok(Self { hierarchy: hierarchy.clone(), path: place(parent, name)? })
+    }
+
+    /// Makes a cgroup: [`Cgroup::at`] and [`Cgroup::make`] in one.
     ///
     /// # Errors
     /// Names that would lead elsewhere, and what the kernel refuses.
     pub fn create(hierarchy: &Hierarchy, parent: &str, name: &str) -> Result<Self> {
-        let cgroup = Self { hierarchy: hierarchy.clone(), path: place(parent, name)? };
-        match hierarchy {
-            Hierarchy::V2 { .. } => drop(cgroup.make("memory")?),
+        let cgroup = Self::at(hierarchy, parent, name)?;
+        cgroup.make()?;
+        Ok(cgroup)
+    }
+
+    /// Makes it, and its parent if that is missing. One that exists is taken as it is. See [`Cgroup::list`] for finding
+    /// what a crash left in a parent.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn make(&self) -> Result<()> {
+        match &self.hierarchy {
+            Hierarchy::V2 { .. } => drop(self.make_in("memory")?),
             Hierarchy::V1 { controllers } => {
                 for controller in ALWAYS.iter().filter(|name| controllers.contains_key(**name)) {
-                    cgroup.make(controller)?;
+                    self.make_in(controller)?;
                 }
             }
         }
-        tracing::info!("made the cgroup {}", cgroup.path.display());
-        Ok(cgroup)
+        tracing::info!("made the cgroup {}", self.path.display());
+        Ok(())
     }
 
     /// A cgroup that exists; `None` if it is in none of the trees.
@@ -57,7 +74,7 @@ impl Cgroup {
     /// # Errors
     /// Names that would lead elsewhere.
     pub fn open(hierarchy: &Hierarchy, parent: &str, name: &str) -> Result<Option<Self>> {
-        let cgroup = Self { hierarchy: hierarchy.clone(), path: place(parent, name)? };
+        let cgroup = Self::at(hierarchy, parent, name)?;
         Ok((!cgroup.directories().is_empty()).then_some(cgroup))
     }
 
@@ -161,8 +178,8 @@ impl Cgroup {
         self.hierarchy.root(controller).map(|root| root.join(&self.path))
     }
 
-    /// Whether this is cgroup v2.
-    pub(crate) fn is_v2(&self) -> bool {
+    /// Whether this is cgroup v2, where a process can begin inside.
+    pub fn is_v2(&self) -> bool {
         self.hierarchy.is_v2()
     }
 
@@ -173,7 +190,7 @@ impl Cgroup {
             return Ok(directory);
         }
         let processes = self.processes()?;
-        let directory = self.make(controller)?;
+        let directory = self.make_in(controller)?;
         for process in processes {
             match files::write(&directory.join("cgroup.procs"), &process.to_string()) {
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -185,7 +202,7 @@ impl Cgroup {
         Ok(directory)
     }
 
-    fn make(&self, controller: &str) -> Result<PathBuf> {
+    fn make_in(&self, controller: &str) -> Result<PathBuf> {
         let root = self.hierarchy.root(controller).ok_or(Error::NoHierarchy)?;
         parent::make(&self.hierarchy, root, &self.path)
     }
