@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use overlay_layers::ChainId;
 use serde::{Deserialize, Serialize};
 
+use crate::host_config::HostConfig;
+
 /// What a container was created as. Written once, when it is created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -77,85 +79,6 @@ pub struct Config {
     pub stop_signal: Option<String>,
     /// Seconds between that signal and SIGKILL.
     pub stop_timeout: Option<i64>,
-}
-
-/// The part of a container that depends on the host. Sizes are bytes, and 0 means no limit.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct HostConfig {
-    /// `-v` as the user wrote them.
-    pub binds: Vec<String>,
-    /// `none` or `host`.
-    pub network_mode: String,
-    /// Whether it is removed when it ends.
-    pub auto_remove: bool,
-    /// Whether an init process runs as number 1.
-    pub init: bool,
-    /// Whether its root is read-only.
-    pub readonly_rootfs: bool,
-    /// The cgroup to put its own into; empty for the engine's.
-    pub cgroup_parent: String,
-    /// Bytes of memory.
-    pub memory: i64,
-    /// Bytes of memory it is pressed back to when the host runs short.
-    pub memory_reservation: i64,
-    /// Bytes of memory and swap together; -1 for no limit on swap.
-    pub memory_swap: i64,
-    /// Billionths of a processor.
-    pub nano_cpus: i64,
-    /// Its weight among others when processors are short.
-    pub cpu_shares: i64,
-    /// Microseconds of a scheduling period.
-    pub cpu_period: i64,
-    /// Microseconds it may run in each period.
-    pub cpu_quota: i64,
-    /// Processors it may run on, such as `0-2,4`.
-    pub cpuset_cpus: String,
-    /// Memory nodes it may use.
-    pub cpuset_mems: String,
-    /// Processes and threads; 0 or -1 for no limit.
-    pub pids_limit: i64,
-    /// Its weight among others when a disk is short, 10 to 1000.
-    pub blkio_weight: u16,
-    /// Bytes a second it may read from a device.
-    pub blkio_device_read_bps: Vec<ThrottleDevice>,
-    /// Bytes a second it may write to a device.
-    pub blkio_device_write_bps: Vec<ThrottleDevice>,
-    /// Operations a second it may read from a device.
-    #[serde(rename = "BlkioDeviceReadIOps")]
-    pub blkio_device_read_iops: Vec<ThrottleDevice>,
-    /// Operations a second it may write to a device.
-    #[serde(rename = "BlkioDeviceWriteIOps")]
-    pub blkio_device_write_iops: Vec<ThrottleDevice>,
-    /// Rules for devices beyond the standard ones, such as `c 10:200 rwm`.
-    pub device_cgroup_rules: Vec<String>,
-    /// How its output is kept.
-    pub log_config: LogConfig,
-}
-
-/// A limit on one device.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ThrottleDevice {
-    /// The device's path on the host.
-    pub path: PathBuf,
-    /// Bytes or operations a second.
-    pub rate: u64,
-}
-
-/// How a container's output is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct LogConfig {
-    /// `json-file` is the one there is.
-    #[serde(rename = "Type")]
-    pub driver: String,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { driver: "json-file".to_owned() }
-    }
 }
 
 /// A bind mount, volume or tmpfs of a container.

@@ -3,8 +3,9 @@
 use image_pull::Image;
 use image_pull::config::RunConfig;
 
-use crate::container::{Config, Container, HostConfig, MountPoint};
+use crate::container::{Config, Container, MountPoint};
 use crate::error::{Error, Result};
+use crate::host_config::HostConfig;
 use crate::plan::merge_environment;
 use crate::{logs, mounts};
 

@@ -11,7 +11,9 @@ use overlay_layers::ChainId;
 use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
+use crate::neighbour::Neighbour;
 use crate::plan::{self, Facts, Launch};
+use crate::sharing::{Share, Sharing};
 use crate::shim::{self, Task};
 use crate::store::{Containers, Held};
 use crate::wire::{Connection, Frame, Received};
@@ -46,6 +48,13 @@ pub struct Created {
     pub container: Container,
     held: Held,
     launch: Launch,
+}
+
+impl Created {
+    /// What the user asked for and does not get in full.
+    pub fn warnings(&self) -> &[String] {
+        &self.launch.warnings
+    }
 }
 
 impl Engine {
@@ -85,10 +94,7 @@ impl Engine {
     }
 
     fn create_in(&self, image: &Image, mut request: Request, held: &Held) -> Result<(Container, Launch)> {
-        // A container that shares the host's network is known there by the host's name.
-        if request.host_config.network_mode == "host" && request.config.hostname.is_empty() {
-            request.config.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        }
+        self.settle_sharing(&mut request)?;
         let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
         let created = (|| {
             let mounts = request.mounts.iter().map(|mount| self.provide(mount)).collect::<Result<_>>()?;
@@ -103,6 +109,54 @@ impl Engine {
             self.containers.release_name(&held.id, &name)?;
         }
         created
+    }
+
+    /// Other containers by their IDs, since a name may come to mean another; and the hostname that goes with a shared
+    /// network.
+    fn settle_sharing(&self, request: &mut Request) -> Result<()> {
+        let host = &mut request.host_config;
+        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
+            if let Some(name) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.containers.find(name)?.id);
+            }
+        }
+        let sharing = Sharing::of(host)?;
+        if let Share::Container(id) = &sharing.ipc {
+            let donor = self.containers.find(id)?;
+            if donor.host_config.ipc_mode != "shareable" {
+                return Err(Error::new(format!(
+                    "cannot join the IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                )));
+            }
+        }
+        let hostname = &mut request.config.hostname;
+        match &sharing.network {
+            _ if sharing.uts == Share::Host && !hostname.is_empty() => {
+                return Err(Error::new("conflicting options: hostname and the UTS mode"));
+            }
+            Share::Container(_) if !hostname.is_empty() => {
+                return Err(Error::new("conflicting options: hostname and the network mode"));
+            }
+            Share::Container(id) => self.containers.find(id)?.config.hostname.clone_into(hostname),
+            // It is known there by the host's name.
+            Share::Host if hostname.is_empty() => {
+                *hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            }
+            Share::Own if sharing.uts == Share::Host => {
+                *hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            }
+            Share::Own | Share::Host => {}
+        }
+        Ok(())
+    }
+
+    /// The containers whose namespaces are joined.
+    fn neighbours(&self, sharing: &Sharing) -> Result<Vec<Neighbour>> {
+        let find = |(namespaces, id): (_, &str)| {
+            let container = self.containers.find(id)?;
+            Neighbour::find(&container, &self.state(&container)?, namespaces)
+        };
+        sharing.joined().into_iter().map(find).collect()
     }
 
     /// Makes what a mount needs on the host.
@@ -139,13 +193,18 @@ impl Engine {
     /// How `container` would be started.
     pub fn launch(&self, container: &Container) -> Result<Launch> {
         let mountinfo = chroot::mount::mountinfo()?;
+        // The files in its `/etc` are those of the container whose network it shares.
+        let owner = container.host_config.network_mode.strip_prefix("container:").unwrap_or(&container.id);
         let facts = Facts {
             directory: self.containers.directory(&container.id),
+            etc: self.containers.directory(owner),
             layers: self.layers(container)?,
             skeleton: skeleton::make(&self.folders.data)?,
             stage: self.folders.exec.clone(),
             hierarchy: Hierarchy::detect_in(mountinfo.as_bytes())?,
             mountinfo,
+            capabilities: capabilities::assume::available()?,
+            oom_score_adj: own_oom_score()?,
         };
         plan::launch(container, &facts)
     }
@@ -154,8 +213,9 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
+        let neighbours = self.neighbours(&launch.sharing)?;
         let (containers, data) = (self.containers.clone(), self.folders.data.clone());
-        shim::start(Task { containers, data, container, launch, held, size, attached })
+        shim::start(Task { containers, data, container, launch, held, neighbours, size, attached })
     }
 
     /// Connects to the shim of a running container; `None` if it ends before that.
@@ -296,6 +356,13 @@ impl Engine {
             self.containers.settle(&held)
         }
     }
+}
+
+/// How soon this process is killed when memory runs out, -1000 to 1000.
+fn own_oom_score() -> Result<i32> {
+    let path = Path::new("/proc/self/oom_score_adj");
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    text.trim().parse().map_err(|_| Error::new(format!("{} holds no number", path.display())))
 }
 
 /// Ends whatever is left in a container's cgroup, and removes it.

@@ -63,6 +63,7 @@ macro_rules! from {
 
 from!(
     chroot::Error,
+    capabilities::Error,
     cgroups::Error,
     overlay_layers::Error,
     image_pull::Error,

@@ -17,6 +17,9 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("cgroups", "03-cgroups"),
     ("overlay_layers", "04-overlay-layers"),
     ("image_pull", "05-image-pull"),
+    ("networking", "06-networking"),
+    ("capabilities", "07-capabilities"),
+    ("seccomp", "08-seccomp"),
     ("mini_docker", "the engine"),
 ];
 
@@ -44,7 +47,9 @@ impl Subscriber for Narrator {
         let mut message = Message::default();
         event.record(&mut message);
         let milliseconds = self.start.elapsed().as_secs_f64() * 1000.0;
-        eprintln!("{milliseconds:8.2} ms  {chapter:<18} {}", message.0);
+        // In one piece: the shim and the container's process both tell what they do, at the same time.
+        let line = format!("{milliseconds:8.2} ms  {chapter:<18} {}\n", message.0);
+        eprint!("{line}");
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -3,7 +3,7 @@
 use image_pull::Image;
 use serde_json::{Map, Value, json};
 
-use crate::container::{Container, MountPoint, State, Status};
+use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -20,7 +20,7 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     object.insert("Name".to_owned(), format!("/{}", container.name).into());
     object.insert("State".to_owned(), self::state(&state));
     object.insert("Config".to_owned(), config(container));
-    object.insert("Mounts".to_owned(), container.mounts.iter().map(mount).collect());
+    object.insert("Mounts".to_owned(), mounts(container));
     for (key, file) in
         [("ResolvConfPath", "resolv.conf"), ("HostnamePath", "hostname"), ("HostsPath", "hosts")]
     {
@@ -78,8 +78,13 @@ fn config(container: &Container) -> Value {
     config
 }
 
-fn mount(mount: &MountPoint) -> Value {
-    value(mount)
+/// A `--tmpfs` is told with the host's settings, and not here.
+fn mounts(container: &Container) -> Value {
+    let told = |mount: &&MountPoint| {
+        let target = mount.destination.to_string_lossy();
+        mount.kind == MountKind::Tmpfs && container.host_config.tmpfs.contains_key(target.as_ref())
+    };
+    container.mounts.iter().filter(|mount| !told(mount)).map(value).collect()
 }
 
 /// A set as Go writes it.

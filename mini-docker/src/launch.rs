@@ -7,29 +7,41 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use cgroups::Cgroup;
+use chroot::mount::Attributes;
+use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nix::unistd::{Gid, Uid};
-use pid_namespace::{Namespaces, descriptors, init};
+use pid_namespace::{descriptors, init};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
+use crate::neighbour::Neighbour;
 use crate::plan::Launch;
-use crate::terminal;
+use crate::sharing::Share;
 use crate::users::{self, Identity};
+use crate::{sysctls, terminal, ulimits};
+
+/// Where shared memory is.
+const SHM: &str = "/dev/shm";
 
 /// The longest `/etc/passwd` or `/etc/group` that is read, in bytes: an image could hold an endless one.
 const MAX_ACCOUNTS: u64 = 4 << 20;
 
 /// What connects the child to its shim.
 #[derive(Debug)]
-pub struct Wires {
+pub struct Wires<'a> {
     /// Closed by the kernel when the program starts; else an exit code and a message come out.
     pub report: OwnedFd,
     /// A byte comes out when the shim has made what the child needs from outside: its cgroup.
     pub gate: OwnedFd,
     /// Its standard streams.
     pub streams: Streams,
+    /// The containers whose namespaces it joins.
+    pub neighbours: &'a [Neighbour],
+    /// Another container's `/dev/shm`, if it shares that.
+    pub shared_memory: Option<OwnedFd>,
+    /// The engine's binary ([`own_program`]), if it is to be process 1.
+    pub program: Option<OwnedFd>,
 }
 
 /// A container's standard streams.
@@ -46,27 +58,32 @@ pub enum Streams {
     },
 }
 
-impl Wires {
+impl Wires<'_> {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.report.as_fd(), self.gate.as_fd()];
         match &self.streams {
             Streams::Pipes(pipes) => all.extend(pipes.iter().map(AsFd::as_fd)),
             Streams::Terminal { socket, .. } => all.push(socket.as_fd()),
         }
+        all.extend(self.neighbours.iter().map(AsFd::as_fd));
+        all.extend(self.shared_memory.iter().chain(&self.program).map(AsFd::as_fd));
         all
     }
 }
 
 /// Becomes the container's program. Returns only if that failed; the reason has then been reported.
-pub fn run(launch: &Launch, wires: Wires) -> u8 {
+pub fn run(launch: &Launch, wires: Wires<'_>) -> u8 {
     if let Err(error) = descriptors::keep_only(&wires.descriptors()) {
         return tell(wires.report, &error.into());
     }
-    let Wires { report, gate, streams } = wires;
-    match prepare(launch, &report, gate, streams) {
-        Ok(identity) if launch.init => become_init(launch, &identity, report),
-        Ok(identity) => become_program(launch, &identity, report),
-        Err(error) => tell(report, &error),
+    let Wires { report, gate, streams, neighbours, shared_memory, program } = wires;
+    let confined = enter_namespaces(launch, &report, neighbours)
+        .and_then(|()| enter_root(launch, gate, shared_memory))
+        .and_then(|()| become_user(launch, streams));
+    match (confined, program) {
+        (Ok(home), Some(program)) => become_init(launch, &home, &program, report),
+        (Ok(home), None) => become_program(launch, &home, report),
+        (Err(error), _) => tell(report, &error),
     }
 }
 
@@ -77,9 +94,9 @@ pub const INIT: &str = "mini-docker-init";
 ///
 /// This process has the command's environment, arguments and memory, with whatever secrets are in them, and in the
 /// container they could be read from `/proc/1`. So it becomes itself once more, with nothing but the child's id.
-fn become_init(launch: &Launch, identity: &Identity, report: OwnedFd) -> u8 {
+fn become_init(launch: &Launch, home: &str, own: &OwnedFd, report: OwnedFd) -> u8 {
     // The report's pipe moves into the child: process 1 must not hold it.
-    let main = match init::start(move || become_program(launch, identity, report)) {
+    let main = match init::start(move || become_program(launch, home, report)) {
         Ok(main) => main.pid(),
         Err(error) => {
             eprintln!("Error: {error}");
@@ -88,52 +105,107 @@ fn become_init(launch: &Launch, identity: &Identity, report: OwnedFd) -> u8 {
     };
     let argument = std::ffi::CString::new(main.to_string()).expect("a number has no NUL in it");
     let name = std::ffi::CString::new(INIT).expect("nor has this name");
-    let Err(errno) = nix::unistd::execve(c"/proc/self/exe", &[name, argument], &[] as &[&std::ffi::CStr]);
+    let nothing: [&std::ffi::CStr; 0] = [];
+    let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+    let Err(errno) = nix::unistd::execveat(own, c"", &[name, argument], &nothing, flags);
     eprintln!("Error: cannot become the init process: {errno}");
     125
 }
 
-/// Everything up to the point where privileges are given up.
-fn prepare(launch: &Launch, report: &OwnedFd, gate: OwnedFd, streams: Streams) -> Result<Identity> {
-    die_with_shim()?;
-    shim_lives(report)?;
-    nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
-    nix::unistd::sethostname(&launch.hostname)
-        .map_err(|errno| Error::kernel(format!("set the hostname to {}", launch.hostname), errno))?;
-    if !launch.domainname.is_empty() {
-        rustix::system::setdomainname(launch.domainname.as_bytes())
-            .map_err(|errno| Error::kernel(format!("set the domain name to {}", launch.domainname), errno))?;
-    }
-    if launch.namespaces.contains(Namespaces::NET) {
-        raise_loopback()?;
-    }
-
-    let tree = launch.overlay.mount()?;
-    wait_at(gate)?;
-    enter_cgroup(&launch.cgroup)?;
-    chroot::enter(&tree, &launch.stage, &launch.root)?;
-    drop(tree);
-
-    let identity = users::resolve(&launch.user, &accounts("/etc/passwd")?, &accounts("/etc/group")?)?;
-    connect(streams, &identity)?;
-    enter_working_directory(&launch.working_dir)?;
-    Ok(identity)
+/// The engine's binary, through a mount of its own that is read-only.
+///
+/// Whoever is root in the container can open `/proc/1/exe`, which is the very file on the host: what is written there
+/// runs the next time somebody starts the engine (CVE-2019-5736). Writing is refused by the mount, and a mount that is
+/// attached nowhere cannot be changed by anybody.
+pub fn own_program() -> Result<OwnedFd> {
+    let tree = chroot::mount::clone_tree(Path::new("/proc/self/exe"), false)?;
+    let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
+    chroot::mount::set_attributes(&tree, attributes, false)?;
+    Ok(tree)
 }
 
-/// Gives up privileges, and becomes the program.
-fn become_program(launch: &Launch, identity: &Identity, report: OwnedFd) -> u8 {
-    let Err(error) = assume(identity).and_then(|()| {
-        let mut program = launch.program.clone();
-        if !program.env.iter().any(|entry| entry.starts_with("HOME=")) {
-            program.env.push(format!("HOME={}", identity.home));
+/// Sets up what is this process's own, while the host's files are still there.
+fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour]) -> Result<()> {
+    die_with_shim()?;
+    shim_lives(report)?;
+    // In a pid namespace that is not its own, others could look into this process, and open its files.
+    nix::sys::prctl::set_dumpable(false)
+        .map_err(|errno| Error::kernel("hide from other processes", errno))?;
+    nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
+    neighbours.iter().try_for_each(Neighbour::join_others)?;
+    if launch.sharing.uts == Share::Own {
+        nix::unistd::sethostname(&launch.hostname)
+            .map_err(|errno| Error::kernel(format!("set the hostname to {}", launch.hostname), errno))?;
+        if !launch.domainname.is_empty() {
+            rustix::system::setdomainname(launch.domainname.as_bytes()).map_err(|errno| {
+                Error::kernel(format!("set the domain name to {}", launch.domainname), errno)
+            })?;
         }
-        tracing::info!("execve: become {} as user {}", program.args.join(" "), identity.uid);
-        descriptors::close_on_exec()?;
-        Err::<(), _>(Error::from(program.exec()))
-    }) else {
-        unreachable!("exec does not return success")
-    };
-    tell(report, &error)
+    }
+    if launch.sharing.network == Share::Own {
+        raise_loopback()?;
+    }
+    sysctls::apply(&launch.sysctls)?;
+    set_oom_score(launch.oom_score_adj)?;
+    match &launch.confinement.security_module {
+        Some(module) => module.prepare(),
+        None => Ok(()),
+    }
+}
+
+/// Makes the overlay the root, and furnishes it. From here on the host's files are out of reach.
+fn enter_root(launch: &Launch, gate: OwnedFd, shared_memory: Option<OwnedFd>) -> Result<()> {
+    let tree = launch.overlay.mount()?;
+    wait_at(gate)?;
+    enter_cgroup(&launch.cgroup, launch.sharing.cgroup == Share::Own)?;
+    chroot::enter(&tree, &launch.stage, &launch.root)?;
+    if let Some(shared) = shared_memory {
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::file("open", Path::new("/"), errno))?;
+        let target = Rooted::new(&root).make_dir(Path::new(SHM))?;
+        chroot::mount::attach(&shared, &target, Path::new(SHM))?;
+    }
+    Ok(())
+}
+
+/// Connects the streams and gives up privileges; the user's home directory.
+fn become_user(launch: &Launch, streams: Streams) -> Result<String> {
+    let group = accounts("/etc/group")?;
+    let mut identity = users::resolve(&launch.user, &accounts("/etc/passwd")?, &group)?;
+    identity.join(&launch.groups, &group)?;
+    connect(streams, &identity)?;
+    enter_working_directory(&launch.working_dir)?;
+    // Late, as a low limit of open files would be in our own way.
+    ulimits::apply(&launch.ulimits)?;
+    launch.confinement.assume(&identity)?;
+    tracing::info!("the user is {} now", identity.uid);
+    // A change of user clears the death signal (prctl(2)).
+    die_with_shim()?;
+    Ok(identity.home)
+}
+
+/// Becomes the program.
+fn become_program(launch: &Launch, home: &str, report: OwnedFd) -> u8 {
+    let mut program = launch.program.clone();
+    if !program.env.iter().any(|entry| entry.starts_with("HOME=")) {
+        program.env.push(format!("HOME={home}"));
+    }
+    tracing::info!("execve: become {}", program.args.join(" "));
+    match descriptors::close_on_exec() {
+        Ok(()) => tell(report, &program.exec().into()),
+        Err(error) => tell(report, &error.into()),
+    }
+}
+
+/// Tells the kernel how soon to kill this process and its children when memory runs out (`proc_pid_oom_score_adj(5)`).
+fn set_oom_score(score: Option<i32>) -> Result<()> {
+    let path = Path::new("/proc/self/oom_score_adj");
+    match score {
+        None => Ok(()),
+        Some(score) => {
+            std::fs::write(path, score.to_string()).map_err(|error| Error::file("write", path, error))
+        }
+    }
 }
 
 /// If the shim is killed, nobody is left to record the container's end: it must end too.
@@ -163,12 +235,15 @@ fn wait_at(gate: OwnedFd) -> Result<()> {
 }
 
 /// Moves into the cgroup, unless `clone3` has put this process there, and makes it the root of what is seen of the
-/// tree. The namespace must come second: its root is the cgroup that its maker is in.
-fn enter_cgroup(cgroup: &Cgroup) -> Result<()> {
+/// tree, if that is to be its own. The namespace must come second: its root is the cgroup that its maker is in.
+fn enter_cgroup(cgroup: &Cgroup, own: bool) -> Result<()> {
     // A process that moves itself is some ten times quicker than one that moves another: the kernel need not
     // stop all forks meanwhile.
     if !cgroup.is_v2() {
         cgroup.join()?;
+    }
+    if !own {
+        return Ok(());
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
         .map_err(|errno| Error::kernel("make a cgroup namespace", errno))
@@ -283,20 +358,13 @@ fn show_console(slave: &OwnedFd) -> Result<()> {
 }
 
 /// Starts where the image, or the user, says; the directory is made if it is missing, as Docker does.
+///
+/// Magic links are refused: `/proc/self/fd/7` as the working directory must not lead to whatever this process has open
+/// (CVE-2024-21626).
 fn enter_working_directory(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path)
-        .and_then(|()| std::env::set_current_dir(path))
-        .map_err(|error| Error::file("enter the working directory", path, error))
-}
-
-/// Becomes the user: groups first, since only root may change them.
-fn assume(identity: &Identity) -> Result<()> {
-    let groups: Vec<Gid> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    nix::unistd::setgroups(&groups)
-        .and_then(|()| nix::unistd::setresgid(gid, gid, gid))
-        .and_then(|()| nix::unistd::setresuid(uid, uid, uid))
-        .map_err(|errno| Error::kernel(format!("become user {uid}"), errno))?;
-    // A change of user clears the death signal (prctl(2)).
-    die_with_shim()
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::file("open", Path::new("/"), errno))?;
+    let directory = Rooted::new(&root).make_dir(path)?;
+    rustix::process::fchdir(&directory)
+        .map_err(|errno| Error::file("enter the working directory", path, errno))
 }

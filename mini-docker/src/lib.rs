@@ -8,12 +8,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`mounts`], [`signals`], [`create`] | what the user asked for, read and put together with the image's config |
-//! | [`container`] | the result: a record in the shape of `docker inspect` |
+//! | [`container`], [`host_config`] | the result: a record in the shape of `docker inspect` |
 //! | [`files`], [`store`] | records on the disk, locks, and what a crash leaves |
 //! | [`engine`] | what commands ask for: create, start, stop, kill, remove |
-//! | [`etc`], [`skeleton`], [`volumes`], [`limits`] | parts of a container that are made or decided on their own |
+//! | [`etc`], [`skeleton`], [`volumes`], [`limits`], [`confinement`], [`ulimits`], [`sysctls`], [`devices`], [`sharing`] | parts of a container that are made or decided on their own |
 //! | [`plan`] | from a record to what the kernel will be asked for; pure |
 //! | [`shim`] | the process that outlives the command and waits for the container |
+//! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
@@ -24,8 +25,10 @@
 
 pub mod attach;
 pub mod changes;
+pub mod confinement;
 pub mod container;
 pub mod create;
+pub mod devices;
 pub mod doctor;
 pub mod engine;
 mod error;
@@ -34,6 +37,7 @@ pub mod explain;
 pub mod files;
 pub mod format;
 pub mod hello;
+pub mod host_config;
 pub mod import;
 pub mod inside;
 pub mod inspect;
@@ -42,12 +46,16 @@ pub mod limits;
 pub mod logs;
 pub mod mounts;
 pub mod names;
+pub mod neighbour;
 pub mod plan;
+pub mod sharing;
 pub mod shim;
 pub mod signals;
 pub mod skeleton;
 pub mod store;
+pub mod sysctls;
 pub mod terminal;
+pub mod ulimits;
 pub mod users;
 pub mod volumes;
 pub mod wire;

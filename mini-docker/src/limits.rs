@@ -2,8 +2,8 @@
 
 use cgroups::{DeviceRule, IoLimit, Limits, Swap};
 
-use crate::container::{HostConfig, ThrottleDevice};
 use crate::error::{Error, Result};
+use crate::host_config::{HostConfig, ThrottleDevice};
 
 /// The limits that `host` asks for. In Docker's settings zero means that there is none.
 ///

@@ -93,6 +93,20 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
     Ok(Request { mount, make_source: false })
 }
 
+/// Reads `--tmpfs TARGET[:OPTIONS]`, options as mount(8) takes them.
+pub fn parse_tmpfs(text: &str) -> Result<Request> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut mount = empty(MountKind::Tmpfs, destination(target)?);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => mount.rw = false,
+            "rw" => mount.rw = true,
+            other => mount.options.push(other.to_owned()),
+        }
+    }
+    Ok(Request { mount, make_source: false })
+}
+
 /// Refuses two mounts at one place.
 pub fn require_distinct(requests: &[Request]) -> Result<()> {
     for (index, request) in requests.iter().enumerate() {
@@ -186,6 +200,14 @@ mod tests {
                 "/a:/b:odd",
                 "a:b:c:d"
             ]
+        ));
+    }
+
+    #[test]
+    fn tmpfs() {
+        insta::assert_snapshot!(table(
+            |text, _| parse_tmpfs(text),
+            &["/run", "/run:size=64m,mode=1777,exec", "/run:ro", "run", "/:size=1m", "/run:"]
         ));
     }
 

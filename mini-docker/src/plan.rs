@@ -5,22 +5,29 @@
 
 use std::path::{Path, PathBuf};
 
+use capabilities::Set;
 use cgroups::{Cgroup, Hierarchy, Limits};
+use chroot::devices::Device;
 use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Plan, Program, Source};
 use overlay_layers::{Overlay, Upper};
-use pid_namespace::Namespaces;
 
+use crate::confinement::{self, Confinement};
 use crate::container::{Container, MountKind, MountPoint};
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::host_config::{HostConfig, Ulimit};
+use crate::sharing::{Share, Sharing};
+use crate::{devices, limits, sysctls, ulimits};
 
 /// What the plan depends on besides the container.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The container's directory.
     pub directory: PathBuf,
+    /// The directory of the files that are mounted in its `/etc`: its own, or that of the container whose network it
+    /// shares.
+    pub etc: PathBuf,
     /// The image's layers, topmost first.
     pub layers: Vec<PathBuf>,
     /// The directory of empty mount points ([`crate::skeleton`]).
@@ -31,6 +38,10 @@ pub struct Facts {
     pub mountinfo: String,
     /// The host's control groups.
     pub hierarchy: Hierarchy,
+    /// The capabilities that this process may hand out.
+    pub capabilities: Set,
+    /// How soon this process is killed when memory runs out.
+    pub oom_score_adj: i32,
 }
 
 /// Everything a shim needs to know to start a container.
@@ -38,9 +49,8 @@ pub struct Facts {
 pub struct Launch {
     /// The container's ID.
     pub id: String,
-    /// The namespaces that `clone3` makes. The cgroup namespace is not among them: its root is the cgroup of the
-    /// process that makes it, so the child makes it, inside its cgroup.
-    pub namespaces: Namespaces,
+    /// Which namespaces are its own.
+    pub sharing: Sharing,
     /// The hostname.
     pub hostname: String,
     /// The NIS domain name, if there is one.
@@ -53,6 +63,14 @@ pub struct Launch {
     pub root: Plan,
     /// What it may use.
     pub limits: Limits,
+    /// Limits of its processes, each by itself.
+    pub ulimits: Vec<Ulimit>,
+    /// Kernel parameters of its own namespaces.
+    pub sysctls: Vec<(String, String)>,
+    /// How soon it is killed when the host's memory runs out, if not as soon as the engine itself.
+    pub oom_score_adj: Option<i32>,
+    /// What its programs may not do.
+    pub confinement: Confinement,
     /// Its cgroup, which is not there yet.
     pub cgroup: Cgroup,
     /// What runs. `HOME` is added when the user is known.
@@ -61,12 +79,16 @@ pub struct Launch {
     pub init: bool,
     /// Who runs it: `USER[:GROUP]`, looked up in the image.
     pub user: String,
+    /// Groups that this user is in too.
+    pub groups: Vec<String>,
     /// Where it starts.
     pub working_dir: PathBuf,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether its standard input is open.
     pub open_stdin: bool,
+    /// What the user asked for and does not get in full.
+    pub warnings: Vec<String>,
 }
 
 /// The cgroup below which containers are kept unless told otherwise.
@@ -93,36 +115,71 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         volatile: host.auto_remove,
         ..Overlay::default()
     };
-    let mut namespaces = Namespaces::MOUNT | Namespaces::UTS | Namespaces::IPC | Namespaces::PID;
-    match host.network_mode.as_str() {
-        "none" => namespaces = namespaces | Namespaces::NET,
-        "host" => {}
-        other => return Err(Error::new(format!("network {other} not found (there are none and host)"))),
+    let sharing = Sharing::of(host)?;
+    if !matches!(host.network_mode.as_str(), "none" | "host") && !host.network_mode.starts_with("container:")
+    {
+        return Err(Error::new(format!("network {} not found", host.network_mode)));
     }
+    let (devices, rules) = devices::of(host)?;
+    let mut limits = limits::from_host_config(host)?;
+    limits.devices.extend(rules);
+    let may_raise = facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
+    let (ulimits, mut warnings) = ulimits::settle(&host.ulimits, may_raise, ulimits::present);
+    let mut oom_score_adj = Some(host.oom_score_adj).filter(|&score| score != 0);
+    if host.oom_score_adj < facts.oom_score_adj && oom_score_adj.is_some() && !may_raise {
+        warnings.push(format!(
+            "The OOM score cannot be lowered to {}, and is {}: EACCES (the engine lacks CAP_SYS_RESOURCE itself)",
+            host.oom_score_adj, facts.oom_score_adj
+        ));
+        oom_score_adj = None;
+    }
+    let confinement = confinement::from_host_config(host, facts.capabilities)?;
     Ok(Launch {
         id: container.id.clone(),
-        namespaces,
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
         overlay,
         stage: facts.stage.clone(),
-        root: root(container, facts)?,
-        limits: limits::from_host_config(host)?,
+        root: root(container, facts, devices, &sharing, &confinement)?,
+        limits,
+        ulimits,
+        sysctls: sysctls::plan(host, sharing.network == Share::Own, sharing.ipc == Share::Own)?,
+        oom_score_adj,
+        confinement,
+        sharing,
         cgroup: cgroup(container, &facts.hierarchy)?,
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
         user: config.user.clone(),
+        groups: host.group_add.clone(),
         working_dir: PathBuf::from(if config.working_dir.is_empty() { "/" } else { &config.working_dir }),
         tty: config.tty,
         open_stdin: config.open_stdin,
+        warnings,
     })
 }
 
 /// The standard mounts, then the files that the engine writes and the user's mounts, outer ones first. One of the user's
 /// replaces ours at the same place, and the kernel's file systems below it too.
-fn root(container: &Container, facts: &Facts) -> Result<Plan> {
+fn root(
+    container: &Container,
+    facts: &Facts,
+    devices: Vec<Device>,
+    sharing: &Sharing,
+    confinement: &Confinement,
+) -> Result<Plan> {
+    let host = &container.host_config;
     let mut plan = Plan::container(&facts.mountinfo);
-    plan.readonly = container.host_config.readonly_rootfs;
+    plan.readonly = host.readonly_rootfs;
+    if confinement.system_paths_shown {
+        plan.unmask();
+    }
+    if host.privileged {
+        plan.unlock_sys();
+    }
+    plan.devices.retain(|standard| devices.iter().all(|device| device.path != standard.path));
+    plan.devices.extend(devices);
+    share_memory(&mut plan, host, sharing);
 
     let wanted = &container.mounts;
     // Not /proc, though: a mount on top of it would undo the masking, and step 1 refuses it.
@@ -138,12 +195,31 @@ fn root(container: &Container, facts: &Facts) -> Result<Plan> {
     for name in ["hostname", "hosts", "resolv.conf"] {
         let target = Path::new("/etc").join(name);
         if wanted.iter().all(|wanted| wanted.destination != target) {
-            inner.push(chroot::plan::bind(facts.directory.join(name), target, Attributes::default()));
+            inner.push(chroot::plan::bind(facts.etc.join(name), target, Attributes::default()));
         }
     }
     inner.sort_by_key(|mount| mount.target.components().count());
     plan.mounts.extend(inner);
     Ok(plan)
+}
+
+/// Where the parts of shared memory that are files come from.
+fn share_memory(plan: &mut Plan, host: &HostConfig, sharing: &Sharing) {
+    const SHM: &str = "/dev/shm";
+    // Message queues need no care: their file system shows those of the namespace that it is mounted in.
+    if sharing.ipc == Share::Host {
+        for mount in plan.mounts.iter_mut().filter(|mount| mount.target == Path::new(SHM)) {
+            *mount = Mount { follow: false, ..chroot::plan::bind(SHM, SHM, Attributes::DATA) };
+        }
+    } else if host.ipc_mode == "none" || matches!(sharing.ipc, Share::Container(_)) {
+        // Another container's is attached by the child, since it has no path on the host.
+        plan.mounts.retain(|mount| mount.target != Path::new(SHM));
+    } else if host.shm_size > 0 {
+        let size = format!("size={}", host.shm_size);
+        for mount in plan.mounts.iter_mut().filter(|mount| mount.target == Path::new(SHM)) {
+            *mount = chroot::plan::filesystem(SHM, "tmpfs", &["mode=1777", &size], Attributes::DATA);
+        }
+    }
 }
 
 fn user_mount(mount: &MountPoint) -> Result<Mount> {
@@ -153,14 +229,7 @@ fn user_mount(mount: &MountPoint) -> Result<Mount> {
             Source::Bind { from: mount.source.clone(), recursive: true },
             Attributes { readonly, ..Attributes::default() },
         ),
-        MountKind::Tmpfs => {
-            let options = mount.options.iter().map(|option| match option.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (option.clone(), None),
-            });
-            let attributes = Attributes { readonly, ..Attributes::DATA };
-            (Source::Filesystem { fstype: "tmpfs", options: options.collect() }, attributes)
-        }
+        MountKind::Tmpfs => tmpfs(&mount.options, readonly),
     };
     let propagation = match mount.propagation.as_str() {
         "" | "private" | "rprivate" => Propagation::Private,
@@ -172,6 +241,27 @@ fn user_mount(mount: &MountPoint) -> Result<Mount> {
         }
     };
     Ok(Mount { target: mount.destination.clone(), source, attributes, propagation, follow: true })
+}
+
+/// A tmpfs with options as mount(8) takes them: flags of the mount, and settings of the file system.
+fn tmpfs(options: &[String], readonly: bool) -> (Source, Attributes) {
+    let mut attributes = Attributes { readonly, ..Attributes::DATA };
+    let mut settings = Vec::new();
+    for option in options {
+        match option.as_str() {
+            "exec" => attributes.noexec = false,
+            "noexec" => attributes.noexec = true,
+            "suid" => attributes.nosuid = false,
+            "nosuid" => attributes.nosuid = true,
+            "dev" => attributes.nodev = false,
+            "nodev" => attributes.nodev = true,
+            other => settings.push(match other.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (other.to_owned(), None),
+            }),
+        }
+    }
+    (Source::Filesystem { fstype: "tmpfs", options: settings }, attributes)
 }
 
 /// The program's environment: what Docker always sets, then the image's and the user's, later ones winning.

@@ -1,5 +1,7 @@
 //! Whom a container's program runs as: names are looked up in the image's own files.
 
+use nix::unistd::{Gid, Uid};
+
 use crate::error::{Error, Result};
 
 /// Ids to run with.
@@ -14,6 +16,28 @@ pub struct Identity {
     pub groups: Vec<u32>,
     /// Home directory.
     pub home: String,
+}
+
+impl Identity {
+    /// Becomes this user: groups first, since only root may change them.
+    pub fn assume(&self) -> Result<()> {
+        let groups: Vec<Gid> = self.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        nix::unistd::setgroups(&groups)
+            .and_then(|()| nix::unistd::setresgid(gid, gid, gid))
+            .and_then(|()| nix::unistd::setresuid(uid, uid, uid))
+            .map_err(|errno| Error::kernel(format!("become user {uid}"), errno))
+    }
+
+    /// Adds the groups called, or numbered, `names`, by the text of `/etc/group`.
+    pub fn join(&mut self, names: &[String], group: &str) -> Result<()> {
+        for name in names {
+            self.groups.push(group_id(name, group)?);
+        }
+        self.groups.sort_unstable();
+        self.groups.dedup();
+        Ok(())
+    }
 }
 
 /// Who `spec` is, by the texts of `/etc/passwd` and `/etc/group` (`passwd(5)`, `group(5)`).
@@ -120,6 +144,15 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn more_groups() {
+        let mut identity = resolve("anna", PASSWD, GROUP).unwrap();
+        identity.join(&["4242".to_owned(), "root".to_owned(), "adm".to_owned()], GROUP).unwrap();
+        assert_eq!(identity.groups, [0, 4, 50, 1001, 4242]);
+        let error = identity.join(&["none".to_owned()], GROUP).unwrap_err();
+        insta::assert_snapshot!(error, @"unable to find group none: no matching entries in group file");
     }
 
     #[test]

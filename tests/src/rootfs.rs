@@ -11,7 +11,7 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// Programs that the tests call by name.
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "cp", "cut", "dd", "df", "echo", "env", "false", "find", "grep", "head",
+    "awk", "cat", "chmod", "chown", "cp", "cut", "dd", "df", "echo", "env", "false", "find", "grep", "head",
     "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc", "ps", "pwd",
     "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat", "sync", "tail", "tar", "test",
     "touch", "tr", "trap", "true", "tty", "umount", "uname", "unlink", "usleep", "wc", "whoami", "yes",

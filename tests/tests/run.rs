@@ -60,7 +60,7 @@ fn what_cannot_run_has_dockers_exit_codes_and_one_line() {
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "busybox", "/etc/passwd"]), @r#"126 Error: exec: "/etc/passwd": permission denied"#);
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "--user", "nobody", "busybox", "true"]), @"125 Error: unable to find user nobody: no matching entries in passwd file");
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "--mount", "type=bind,source=/no/where,target=/x", "busybox", "true"]), @r#"125 Error: invalid mount config for type "bind": bind source path does not exist: /no/where"#);
-    insta::assert_snapshot!(engine.fails(&["run", "--rm", "--network", "blue", "busybox", "true"]), @"125 Error: network blue not found (there are none and host)");
+    insta::assert_snapshot!(engine.fails(&["run", "--rm", "--network", "blue", "busybox", "true"]), @"125 Error: network blue not found");
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "UPPER"]), @"125 Error: invalid reference format: repository name (library/UPPER) must be lowercase");
     insta::assert_snapshot!(engine.fails(&["run", "--nosuch", "busybox"]), @"125 Error: unknown flag: --nosuch");
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "-w", "srv", "busybox"]), @"125 Error: the working directory 'srv' is invalid, it needs to be an absolute path");

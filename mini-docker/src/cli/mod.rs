@@ -15,6 +15,7 @@ mod pull;
 mod rm;
 mod rmi;
 mod run;
+mod settings;
 mod stop;
 mod version;
 

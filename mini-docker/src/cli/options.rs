@@ -70,6 +70,12 @@ pub(crate) fn label(text: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
+/// `TARGET[:OPTIONS]` of a tmpfs.
+pub(crate) fn target_and_options(text: &str) -> (String, String) {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    (target.to_owned(), options.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

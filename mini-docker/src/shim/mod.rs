@@ -22,6 +22,7 @@ use rustix::fs::OFlags;
 use crate::container::{Container, State, Status};
 use crate::error::{Error, Result};
 use crate::logs;
+use crate::neighbour::Neighbour;
 use crate::plan::Launch;
 use crate::store::{Containers, Held};
 use crate::volumes;
@@ -44,6 +45,8 @@ pub struct Task {
     pub launch: Launch,
     /// The hold on it.
     pub held: Held,
+    /// The containers whose namespaces it joins.
+    pub neighbours: Vec<Neighbour>,
     /// The size of the user's terminal, lines and columns, if the container is to have one like it.
     pub size: Option<(u16, u16)>,
     /// Whether the command that asks for the start wants the output.
@@ -90,11 +93,13 @@ pub fn start(task: Task) -> Result<Connection> {
 
 /// The shim's life.
 fn serve(task: Task, mut command: Connection) -> Result<()> {
-    let Task { containers, data, container, launch, held, size, attached } = task;
-    detach(&[held.lock.as_fd(), command.as_fd()])?;
+    let Task { containers, data, container, launch, held, neighbours, size, attached } = task;
+    let mut kept = vec![held.lock.as_fd(), command.as_fd()];
+    kept.extend(neighbours.iter().map(AsFd::as_fd));
+    detach(&kept)?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let mut state = containers.state(&container.id)?;
-    let mut running = match Running::start(&containers, &launch, size) {
+    let mut running = match Running::start(&containers, &launch, &neighbours, size) {
         Ok(running) => running,
         Err(error) => {
             launch.cgroup.remove()?;

@@ -10,6 +10,7 @@ use super::streams::{self, Ends};
 use crate::error::{Error, Result};
 use crate::launch::{self, Wires};
 use crate::logs::{Stream, Writer};
+use crate::neighbour::Neighbour;
 use crate::plan::Launch;
 use crate::store::Containers;
 use crate::terminal;
@@ -62,7 +63,12 @@ impl Client {
 
 impl Running {
     /// Starts the container. If that fails, its processes are gone; what else was made for it is the caller's to remove.
-    pub(super) fn start(containers: &Containers, launch: &Launch, size: Option<(u16, u16)>) -> Result<Self> {
+    pub(super) fn start(
+        containers: &Containers,
+        launch: &Launch,
+        neighbours: &[Neighbour],
+        size: Option<(u16, u16)>,
+    ) -> Result<Self> {
         let log = Writer::open(&containers.log(&launch.id))?;
         let (report, report_child) = streams::pipe()?;
         let (gate_child, gate) = streams::pipe()?;
@@ -76,9 +82,16 @@ impl Running {
             furnish(launch)?;
         }
         let directory = if early { launch.cgroup.directory()? } else { None };
-        let wires = Wires { report: report_child, gate: gate_child, streams };
+        let mut shared_memory = None;
+        for neighbour in neighbours {
+            shared_memory = shared_memory.or(neighbour.shared_memory()?);
+            neighbour.join_pid()?;
+        }
+        let program = if launch.init { Some(launch::own_program()?) } else { None };
+        let wires =
+            Wires { report: report_child, gate: gate_child, streams, neighbours, shared_memory, program };
         let child =
-            spawn(launch.namespaces, directory.as_ref().map(AsFd::as_fd), || launch::run(launch, wires))?;
+            spawn(launch.sharing.own(), directory.as_ref().map(AsFd::as_fd), || launch::run(launch, wires))?;
         let started = (|| {
             if !early {
                 furnish(launch)?;

@@ -1,33 +1,53 @@
 //! What a container finds in `/dev`: six devices and a few links, and nothing of the host's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev};
 
 use crate::error::{Error, Result};
 use crate::resolve::Rooted;
 
-/// A character device: its name in `/dev`, and its major and minor number.
+/// A device node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Name below `/dev`.
-    pub name: &'static str,
+    /// Where, inside the root, such as `/dev/null`.
+    pub path: PathBuf,
+    /// How it is read and written.
+    pub kind: Kind,
     /// Which driver (`Documentation/admin-guide/devices.txt` of the kernel).
     pub major: u32,
     /// Which of the driver's devices.
     pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// The ids of its user and group.
+    pub owner: (u32, u32),
+}
+
+/// How a device is read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As a stream of bytes.
+    Char,
+    /// In blocks, at any place: a disk.
+    Block,
 }
 
 /// The devices every container has (OCI runtime spec, "Default Devices"). `/dev/console` comes with a terminal,
 /// `/dev/ptmx` is a link into the container's own devpts.
-pub const STANDARD: &[Device] = &[
-    Device { name: "null", major: 1, minor: 3 },
-    Device { name: "zero", major: 1, minor: 5 },
-    Device { name: "full", major: 1, minor: 7 },
-    Device { name: "random", major: 1, minor: 8 },
-    Device { name: "urandom", major: 1, minor: 9 },
-    Device { name: "tty", major: 5, minor: 0 },
-];
+pub fn standard() -> Vec<Device> {
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+        .into_iter()
+        .map(|(name, major, minor)| Device {
+            path: Path::new("/dev").join(name),
+            kind: Kind::Char,
+            major,
+            minor,
+            mode: 0o666,
+            owner: (0, 0),
+        })
+        .collect()
+}
 
 /// Links in `/dev`, name and target (OCI runtime spec, "Dev symbolic links").
 pub const LINKS: &[(&str, &str)] = &[
@@ -39,22 +59,40 @@ pub const LINKS: &[(&str, &str)] = &[
     ("core", "/proc/kcore"),
 ];
 
-/// Makes `devices` and the standard links in the root's `/dev`, which must be a file system of our own: a node
-/// made in the image's `/dev` would end up in its writable layer.
+/// Makes `devices`, and the standard links in the root's `/dev`, which must be a file system of our own: a node made in
+/// the image's `/dev` would end up in its writable layer.
 pub(crate) fn populate(root: Rooted<'_>, devices: &[Device]) -> Result<()> {
-    let dev = root.open_without_links(Path::new("/dev"), OFlags::PATH | OFlags::DIRECTORY)?;
     for device in devices {
-        tracing::info!("make the device /dev/{} ({}:{})", device.name, device.major, device.minor);
-        let number = makedev(device.major, device.minor);
-        let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(&dev, device.name, FileType::CharacterDevice, mode, number)
-            // mknod(2) takes the umask off the mode; chmod does not.
-            .and_then(|()| rustix::fs::chmodat(&dev, device.name, mode, rustix::fs::AtFlags::empty()))
-            .map_err(|errno| Error::new("make the device", format!("/dev/{}", device.name), errno))?;
+        make(root, device)?;
     }
+    let dev = root.open_without_links(Path::new("/dev"), OFlags::PATH | OFlags::DIRECTORY)?;
     for (name, target) in LINKS {
         rustix::fs::symlinkat(*target, &dev, *name)
             .map_err(|errno| Error::new("make the link", format!("/dev/{name}"), errno))?;
     }
     Ok(())
+}
+
+fn make(root: Rooted<'_>, device: &Device) -> Result<()> {
+    let path = device.path.display();
+    tracing::info!("make the device {path} ({}:{})", device.major, device.minor);
+    let failed = |errno: rustix::io::Errno| Error::new("make the device", path.to_string(), errno);
+    let (Some(parent), Some(name)) = (device.path.parent(), device.path.file_name()) else {
+        return Err(failed(rustix::io::Errno::INVAL));
+    };
+    let parent = root.make_dir(parent)?;
+    let kind = match device.kind {
+        Kind::Char => FileType::CharacterDevice,
+        Kind::Block => FileType::BlockDevice,
+    };
+    let mode = Mode::from_raw_mode(device.mode);
+    rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor)).map_err(failed)?;
+    if device.owner != (0, 0) {
+        let (user, group) = device.owner;
+        let (user, group) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(group));
+        rustix::fs::chownat(&parent, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed)?;
+    }
+    // mknod(2) takes the umask off the mode; chmod does not.
+    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).map_err(failed)
 }

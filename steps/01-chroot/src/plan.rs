@@ -103,10 +103,24 @@ impl Plan {
         mounts.extend(cgroup_mounts(mountinfo));
         Self {
             mounts,
-            devices: devices::STANDARD.to_vec(),
+            devices: devices::standard(),
             masked_paths: MASKED_PATHS.iter().map(PathBuf::from).collect(),
             readonly_paths: READONLY_PATHS.iter().map(PathBuf::from).collect(),
             readonly: false,
+        }
+    }
+
+    /// Shows what is masked otherwise, and lets it be written.
+    pub fn unmask(&mut self) {
+        self.masked_paths.clear();
+        self.readonly_paths.clear();
+    }
+
+    /// Lets `/sys` and what is mounted in it be written: a container that may tune the kernel and divide its own
+    /// cgroup.
+    pub fn unlock_sys(&mut self) {
+        for mount in self.mounts.iter_mut().filter(|mount| mount.target.starts_with("/sys")) {
+            mount.attributes.readonly = false;
         }
     }
 }

@@ -18,7 +18,7 @@ pub fn open(pid: Pid) -> Result<OwnedFd> {
 }
 
 /// Moves this process into `namespaces` of the process behind `pidfd`, all at once (`setns(2)`, Linux 5.8):
-/// either every one is joined or none.
+/// either every one is joined or none. A descriptor of one namespace, opened in `/proc/PID/ns`, serves too.
 ///
 /// Two kinds take effect only for children: after joining [`Namespaces::PID`] or [`Namespaces::TIME`] a process
 /// must still be started to be inside. Joining [`Namespaces::MOUNT`] sets the root and the working directory to

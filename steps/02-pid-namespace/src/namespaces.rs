@@ -53,6 +53,12 @@ impl Namespaces {
         self.0 & other.0 == other.0
     }
 
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The `CLONE_NEW*` bits.
     pub const fn bits(self) -> u64 {
         self.0

@@ -31,6 +31,14 @@ pub fn choose(added: &[String], dropped: &[String], available: Set) -> Result<Se
     Ok(chosen.and(available))
 }
 
+/// Looks whether all of `names` are capabilities, or `ALL`.
+///
+/// # Errors
+/// [`Error::Unknown`].
+pub fn check(names: &[String]) -> Result<()> {
+    read(names).map(drop)
+}
+
 /// Whether `ALL` is in a list, and the others in it.
 fn read(names: &[String]) -> Result<(bool, Set)> {
     let mut all = false;

@@ -1,0 +1,156 @@
+//! What a new container is to be like: the options that `run` shares with every command that makes one.
+
+mod isolation;
+mod resources;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mini_docker::container::Config;
+use mini_docker::create::Request;
+use mini_docker::host_config::HostConfig;
+use mini_docker::{Error, Result, mounts};
+
+use super::options;
+use isolation::Isolation;
+use resources::Resources;
+
+/// The options.
+#[derive(Args)]
+pub(crate) struct Settings {
+    /// Keep standard input open, and pass ours on
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Remove the container, and its anonymous volumes, when it ends
+    #[arg(long)]
+    rm: bool,
+    /// A name for the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Bind mount a host path, or mount a volume
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
+    volume: Vec<String>,
+    /// Mount a bind, volume or tmpfs
+    #[arg(long, value_name = "type=TYPE,source=SOURCE,target=TARGET")]
+    mount: Vec<String>,
+    /// The working directory inside
+    #[arg(short, long, value_name = "DIRECTORY")]
+    workdir: Option<String>,
+    /// The user to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// The hostname inside
+    #[arg(short = 'h', long)]
+    hostname: Option<String>,
+    /// The NIS domain name inside
+    #[arg(long)]
+    domainname: Option<String>,
+    /// Set metadata
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    read_only: bool,
+    /// Run an init process inside that forwards signals and reaps processes
+    #[arg(long)]
+    init: bool,
+    /// Signal that asks the container to stop
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Seconds to wait for that before killing it
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    tmpfs: Vec<String>,
+    /// The network: none or host
+    #[arg(long, visible_alias = "net", default_value = "none")]
+    network: String,
+    #[command(flatten)]
+    resources: Resources,
+    #[command(flatten)]
+    isolation: Isolation,
+    /// The image, and the command to run in place of its own
+    // One list, since what follows the image is the command's, however much it looks like an option of ours.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["IMAGE", "COMMAND"])]
+    image_and_command: Vec<String>,
+}
+
+impl Settings {
+    /// The image's name, and the command, if there is one.
+    pub(super) fn image_and_command(&self) -> Result<(String, Option<Vec<String>>)> {
+        let (image, command) = self.image_and_command.split_first().expect("clap requires one");
+        if image.starts_with('-') {
+            return Err(Error::new(format!("unknown flag: {image}")));
+        }
+        Ok((image.clone(), Some(command.to_vec()).filter(|words| !words.is_empty())))
+    }
+
+    /// The options as the engine takes them. Relative paths are taken from `directory`; `attached` says whether the
+    /// command stays with the container.
+    pub(super) fn request(self, directory: &Path, attached: bool) -> Result<Request> {
+        let (image, cmd) = self.image_and_command()?;
+        let mut env = Vec::new();
+        for file in &self.env_file {
+            env.extend(options::env_file(file)?);
+        }
+        for variable in &self.env {
+            env.extend(options::variable(variable)?);
+        }
+        let mut mounts = Vec::new();
+        for text in &self.volume {
+            mounts.push(mounts::parse_volume(text, directory)?);
+        }
+        for text in &self.mount {
+            mounts.push(mounts::parse_mount(text, directory)?);
+        }
+        for text in &self.tmpfs {
+            mounts.push(mounts::parse_tmpfs(text)?);
+        }
+        mounts::require_distinct(&mounts)?;
+        let config = Config {
+            hostname: self.hostname.unwrap_or_default(),
+            domainname: self.domainname.unwrap_or_default(),
+            user: self.user.unwrap_or_default(),
+            attach_stdin: attached && self.interactive,
+            attach_stdout: attached,
+            attach_stderr: attached,
+            tty: self.tty,
+            open_stdin: self.interactive,
+            stdin_once: attached && self.interactive,
+            env,
+            cmd,
+            image,
+            working_dir: self.workdir.unwrap_or_default(),
+            entrypoint: self.entrypoint.map(|program| vec![program]),
+            labels: self.label.iter().map(|text| options::label(text)).collect(),
+            stop_signal: self.stop_signal,
+            stop_timeout: self.stop_timeout,
+            ..Config::default()
+        };
+        let mut host_config = HostConfig {
+            binds: self.volume,
+            tmpfs: self.tmpfs.iter().map(|text| options::target_and_options(text)).collect(),
+            network_mode: self.network,
+            auto_remove: self.rm,
+            init: self.init,
+            readonly_rootfs: self.read_only,
+            ..HostConfig::default()
+        };
+        self.resources.set(&mut host_config);
+        self.isolation.set(&mut host_config)?;
+        Ok(Request { name: self.name, config, host_config, mounts })
+    }
+}

@@ -1,0 +1,226 @@
+//! What a container may do to the host, and what it shares with it: privileges, devices, limits of processes, kernel
+//! parameters, namespaces.
+
+use testbed::engine::Engine;
+use testbed::until;
+
+/// Runs `line` in a container with these options; what it prints.
+fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
+    engine.ok(&[&["run", "--rm"], options, &["busybox", "sh", "-c", line]].concat())
+}
+
+/// A container in the background.
+fn background(engine: &Engine, name: &str, options: &[&str]) {
+    engine.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sleep", "1000"]].concat());
+}
+
+#[test]
+fn root_keeps_dockers_fourteen_capabilities() {
+    let engine = Engine::with_busybox();
+    let sets = "grep -E '^Cap|NoNewPrivs' /proc/self/status";
+    insta::assert_snapshot!(sh(&engine, &[], sets));
+    insta::assert_snapshot!(sh(&engine, &["--user", "user"], sets));
+    insta::assert_snapshot!(sh(
+        &engine,
+        &["--cap-drop=all", "--cap-add", "net_bind_service", "--security-opt", "no-new-privileges"],
+        sets
+    ));
+}
+
+#[test]
+fn process_1_with_init_is_confined_too() {
+    let engine = Engine::with_busybox();
+    let status = sh(&engine, &["--init", "--user", "user"], "grep -E '^(Uid|CapEff|CapBnd)' /proc/1/status");
+    insta::assert_snapshot!(status);
+}
+
+#[test]
+fn a_dropped_capability_is_missed() {
+    let engine = Engine::with_busybox();
+    assert_eq!(sh(&engine, &[], "chown 1 /etc/passwd && echo done"), "done");
+    let refused =
+        engine.fails(&["run", "--rm", "--cap-drop", "CHOWN", "busybox", "chown", "1", "/etc/passwd"]);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+}
+
+#[test]
+fn a_privileged_container_has_the_hosts_devices_and_all_of_proc_and_sys() {
+    let engine = Engine::with_busybox();
+    let line = "mkdir /here && mount -t tmpfs none /here && test -w /sys && test -c /dev/kmsg && grep -c CPU0 /proc/interrupts";
+    assert_eq!(sh(&engine, &["--privileged"], line), "1");
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let bounding = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    assert_eq!(
+        sh(&engine, &["--privileged"], "grep CapEff /proc/self/status"),
+        format!("CapEff:\t{bounding}")
+    );
+    let dropped = engine.fails(&["run", "--rm", "busybox", "mount", "-t", "tmpfs", "none", "/etc"]);
+    assert!(dropped.contains("permission denied"), "{dropped}");
+}
+
+#[test]
+fn system_paths_are_shown_on_demand() {
+    let engine = Engine::with_busybox();
+    let look =
+        "grep -c CPU0 /proc/interrupts; (echo mine > /proc/sys/kernel/domainname) 2>/dev/null; echo $?";
+    assert_eq!(sh(&engine, &[], look), "0\n1");
+    assert_eq!(sh(&engine, &["--security-opt", "systempaths=unconfined"], look), "1\n0");
+}
+
+#[test]
+fn a_device_is_there_with_the_permissions_that_were_given() {
+    let engine = Engine::with_busybox();
+    let look = "stat -c '%F %t:%T' /dev/mine; dd if=/dev/mine of=/dev/null bs=1 count=1 2>/dev/null; echo $?; \
+                echo x 2>/dev/null > /dev/mine; echo $?";
+    let read_only = sh(&engine, &["--device", "/dev/kmsg:/dev/mine:r"], look);
+    assert_eq!(
+        read_only, "character special file 1:b\n1\n1",
+        "dd reads less than a message, which kmsg refuses"
+    );
+    let writable = sh(&engine, &["--device", "/dev/zero:/dev/mine"], look);
+    assert_eq!(writable, "character special file 1:5\n0\n0");
+    let below = sh(&engine, &["--device", "/dev/net:/dev/other"], "ls /dev/other");
+    assert_eq!(below, "tun");
+    let missing = engine.fails(&["run", "--rm", "--device", "/dev/none", "busybox", "true"]);
+    insta::assert_snapshot!(missing, @"125 Error: cannot gather device information while creating the container from /dev/none: ENOENT: No such file or directory");
+}
+
+#[test]
+fn limits_and_parameters_reach_the_program() {
+    let engine = Engine::with_busybox();
+    let options = [
+        "--ulimit=nofile=100:200",
+        "--ulimit=core=0",
+        "--oom-score-adj=500",
+        "--sysctl=net.core.somaxconn=99",
+        "--sysctl=kernel.shmmax=4096",
+        "--shm-size=1m",
+        "--tmpfs=/run:size=2m,exec",
+        "--group-add=4242",
+        "--group-add=extra",
+    ];
+    let line = "ulimit -n; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj /proc/sys/net/core/somaxconn \
+                /proc/sys/kernel/shmmax; df -k /dev/shm /run | awk '{print $2, $6}'; grep ' /run ' /proc/mounts; id -G";
+    insta::assert_snapshot!(sh(&engine, &options, line));
+}
+
+#[test]
+fn ports_below_1024_need_no_privilege_in_a_network_of_its_own() {
+    let engine = Engine::with_busybox();
+    let parameter = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    assert_eq!(sh(&engine, &[], parameter), "0");
+    let host = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    assert_eq!(sh(&engine, &["--network", "host"], parameter), host.trim());
+}
+
+#[test]
+fn what_cannot_be_raised_is_a_warning() {
+    let engine = Engine::with_busybox();
+    let output = engine.run(&["run", "--rm", "--ulimit", "nofile=100:2000000000", "busybox", "true"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lacks = !std::fs::read_to_string("/proc/self/status").unwrap().contains("CapBnd:\t000001ffffffffff");
+    if lacks {
+        assert!(output.status.success(), "{error}");
+        assert!(error.starts_with("WARNING: The limit nofile cannot be raised to 2000000000"), "{error}");
+    } else {
+        // More files than the kernel has room for are refused to everybody.
+        assert!(error.starts_with("Error: cannot limit nofile"), "{error}");
+    }
+}
+
+#[test]
+fn namespaces_are_shared_with_the_host() {
+    let engine = Engine::with_busybox();
+    let inode =
+        |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
+    for (option, kind) in
+        [("--pid=host", "pid"), ("--ipc=host", "ipc"), ("--uts=host", "uts"), ("--cgroupns=host", "cgroup")]
+    {
+        let look = format!("readlink /proc/self/ns/{kind}");
+        assert_eq!(sh(&engine, &[option], &look), inode(kind));
+        assert_ne!(sh(&engine, &[], &look), inode(kind));
+    }
+    assert_eq!(sh(&engine, &["--ipc=none"], "test -e /dev/shm/. ; grep -c /dev/shm /proc/mounts; true"), "0");
+}
+
+#[test]
+fn namespaces_are_shared_with_another_container() {
+    let engine = Engine::with_busybox();
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "donor",
+        "--ipc",
+        "shareable",
+        "--hostname",
+        "given",
+        "busybox",
+        "sh",
+        "-c",
+        "echo shared > /dev/shm/file; exec sleep 1000",
+    ]);
+    let all = ["--pid=container:donor", "--ipc=container:donor", "--network=container:donor"];
+    until("the file is written", || {
+        engine
+            .run(&["run", "--rm", "--ipc=container:donor", "busybox", "test", "-s", "/dev/shm/file"])
+            .status
+            .success()
+    });
+    let seen = sh(
+        &engine,
+        &all,
+        "cat /dev/shm/file; ps -o args | grep sleep | head -1; hostname; tail -1 /etc/hostname",
+    );
+    assert_eq!(seen, "shared\nsleep 1000\ngiven\ngiven");
+    for kind in ["net", "ipc", "pid"] {
+        let look = format!("readlink /proc/self/ns/{kind}");
+        let theirs = sh(&engine, &["--pid=container:donor"], &format!("readlink /proc/1/ns/{kind}"));
+        assert_eq!(sh(&engine, &all, &look), theirs);
+    }
+}
+
+#[test]
+fn bad_modes_are_refused_before_anything_is_made() {
+    let engine = Engine::with_busybox();
+    background(&engine, "private", &[]);
+    let long = engine.inspect("private", "{{.Id}}");
+    let cases: &[&[&str]] = &[
+        &["--pid", "odd"],
+        &["--ipc", "container:private"],
+        &["--ipc", "container:none"],
+        &["--uts", "container:private"],
+        &["--uts", "host", "--hostname", "x"],
+        &["--network", "container:private", "--hostname", "x"],
+        &["--cap-add", "odd"],
+        &["--cap-drop", "odd"],
+        &["--security-opt", "odd=1"],
+        &["--security-opt", "apparmor=mine"],
+        &["--security-opt", "label=type:mine"],
+        &["--gpus", "all"],
+        &["--sysctl", "kernel.panic=1"],
+        &["--sysctl", "net.core.somaxconn=1", "--network", "host"],
+        &["--ulimit", "odd=1"],
+        &["--ulimit", "nofile=2:1"],
+        &["--oom-score-adj", "1001"],
+        &["--group-add", "odd"],
+        &["--device", "odd:odd"],
+        &["--tmpfs", "relative"],
+    ];
+    let refused = |case: &&[&str]| {
+        let said = engine.fails(&[&["run", "--rm"], *case, &["busybox", "true"]].concat());
+        format!("{}\n  {}\n", case.join(" "), said.replace(&long, "ID"))
+    };
+    insta::assert_snapshot!(cases.iter().map(refused).collect::<String>());
+    assert_eq!(engine.ok(&["ps", "-aq"]).lines().count(), 1);
+}
+
+#[test]
+fn a_container_that_has_ended_cannot_be_joined() {
+    let engine = Engine::with_busybox();
+    background(&engine, "ended", &[]);
+    engine.ok(&["kill", "ended"]);
+    let id = engine.inspect("ended", "{{.Id}}");
+    let said = engine.fails(&["run", "--rm", "--pid", "container:ended", "busybox", "true"]);
+    insta::assert_snapshot!(said.replace(&id, "ID"));
+}
