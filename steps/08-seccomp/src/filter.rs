@@ -65,9 +65,13 @@ impl Filter {
     /// later has it too. A second one is asked as well, and the stricter answer counts.
     ///
     /// This takes `no_new_privs` (`prctl(2)`) or `CAP_SYS_ADMIN`: a filter on a set-user-ID program could make its
-    /// `setuid` fail in silence, and leave it running as root.
+    /// `setuid` fail in silence, and leave it running as root. Without `no_new_privs`, then, the filter comes before
+    /// capabilities are dropped, and must allow what that takes.
     pub fn install(&self) -> Result<()> {
-        tracing::info!("seccomp: a filter of {} instructions, from here to the end", self.instructions.len());
+        tracing::info!(
+            "seccomp: from here on a filter of {} instructions decides about every system call",
+            self.instructions.len()
+        );
         install::install(&self.instructions, self.flags)
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`profile`] | Docker's JSON format, read and checked: [`Profile`] |
+//! | `document` | Docker's JSON format, as it is written |
+//! | [`profile`] | the same, checked: [`Profile`] |
 //! | [`action`] | what may become of a call: [`Action`] |
 //! | [`architecture`] | the five ways to number calls: [`Architecture`] |
 //! | [`calls`] | names and numbers |

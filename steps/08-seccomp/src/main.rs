@@ -18,7 +18,7 @@ struct Options {
     /// No filter
     #[arg(long, conflicts_with = "profile")]
     unconfined: bool,
-    /// Which capability the profile is to count on, by its name; it is not given
+    /// Allow what the profile allows to holders of this capability
     #[arg(long = "cap", value_name = "CAP", value_parser = parse_capability)]
     capabilities: Vec<u64>,
     /// Print the profile as a table and stop

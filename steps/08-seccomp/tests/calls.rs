@@ -99,6 +99,7 @@ fn numbers_of_x32() {
         ("pwritev2", Some(547)),
         ("clone3", Some(435)),
         ("uselib", None),
+        ("map_shadow_stack", None),
         ("chown32", None),
     ] {
         assert_eq!(number(name), expected.map(|number: u32| number | 0x4000_0000), "{name}");

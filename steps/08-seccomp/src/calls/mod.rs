@@ -65,13 +65,14 @@ pub fn name(number: u32, architecture: Architecture) -> Option<&'static str> {
 }
 
 /// Marked `64` in `arch/x86/entry/syscalls/syscall_64.tbl`, and not replaced by one of [`X32_OWN`].
-const X86_64_ONLY: [&str; 13] = [
+const X86_64_ONLY: [&str; 14] = [
     "_sysctl",
     "create_module",
     "epoll_ctl_old",
     "epoll_wait_old",
     "get_kernel_syms",
     "get_thread_area",
+    "map_shadow_stack",
     "nfsservctl",
     "query_module",
     "set_thread_area",
