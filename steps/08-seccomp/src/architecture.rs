@@ -22,7 +22,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// All that this crate has tables for.
+    /// All that this crate has numbers for, in the order of the enum.
     pub const ALL: [Self; 5] = [Self::X86_64, Self::X86, Self::X32, Self::Aarch64, Self::Arm];
 
     /// The bit that tells x32's calls from those of `x86_64`, which the kernel reports as the same architecture.

@@ -1,7 +1,7 @@
 //! From rules to a program.
 //!
 //! The straight way, one comparison after another, costs a denied call some 400 comparisons. Most rules are "allow",
-//! though, and neighbouring numbers have the same outcome: as ranges of numbers there are about 80, and a search by
+//! though, and neighbouring numbers have the same outcome: as ranges of numbers there are some 70, and a search by
 //! halves takes seven comparisons.
 //!
 //! Calls that a filter allows without a look at their arguments cost nothing at all: the kernel tries each number when the

@@ -214,11 +214,6 @@ fn table(architecture: Architecture, named: &[(&'static Call, &Rule)], default: 
         .filter_map(|(at, (call, _))| Some((call.number(architecture)?, at)))
         .collect();
     entries.sort_unstable();
-    let beyond = entries
-        .last()
-        .filter(|_| !default.is_permissive() && default != Action::NO_SUCH_CALL)
-        .map(|&(last, _)| (last, Action::NO_SUCH_CALL));
-
     let mut calls: Vec<(u32, Outcome)> = Vec::with_capacity(entries.len());
     for same in entries.chunk_by(|one, other| one.0 == other.0) {
         let rules = || same.iter().map(|&(_, at)| named[at].1).filter(|rule| rule.action != default);
@@ -234,6 +229,13 @@ fn table(architecture: Architecture, named: &[(&'static Call, &Rule)], default: 
     if architecture == Architecture::X86 {
         multiplex(&mut calls, named, default);
     }
+
+    // Of all names, even those of rules that changed nothing.
+    let named = entries.last().map(|&(last, _)| last);
+    let last = named.max(calls.last().map(|&(last, _)| last));
+    let beyond = last
+        .filter(|_| !default.is_permissive() && default != Action::NO_SUCH_CALL)
+        .map(|last| (last, Action::NO_SUCH_CALL));
     Table { architecture, calls, beyond }
 }
 
@@ -242,21 +244,22 @@ fn table(architecture: Architecture, named: &[(&'static Call, &Rule)], default: 
 /// which a filter does not see.
 fn multiplex(calls: &mut Vec<(u32, Outcome)>, named: &[(&'static Call, &Rule)], default: Action) {
     for (name, through, value) in calls::MULTIPLEXED {
+        let place = calls.binary_search_by_key(&through, |&(number, _)| number);
+        if place.is_ok_and(|at| matches!(calls[at].1, Outcome::Fixed(_))) {
+            continue;
+        }
         let rule = named
             .iter()
             .find(|(call, rule)| call.name() == name && rule.conditions.is_empty() && rule.action != default);
-        let number = calls::find(through).and_then(|call| call.number(Architecture::X86));
-        let (Some((_, rule)), Some(number)) = (rule, number) else { continue };
+        let Some((_, rule)) = rule else { continue };
         let case = Case {
             conditions: vec![Condition { argument: 0, comparison: Comparison::Equal, value }],
             action: rule.action,
         };
-        match calls.binary_search_by_key(&number, |&(number, _)| number) {
-            Err(at) => calls.insert(at, (number, Outcome::Cases(vec![case]))),
-            Ok(at) => match &mut calls[at].1 {
-                Outcome::Cases(cases) => cases.push(case),
-                Outcome::Fixed(_) => {}
-            },
+        match place.map(|at| &mut calls[at].1) {
+            Ok(Outcome::Cases(cases)) => cases.push(case),
+            Ok(Outcome::Fixed(_)) => {}
+            Err(at) => calls.insert(at, (through, Outcome::Cases(vec![case]))),
         }
     }
 }

@@ -12,12 +12,12 @@ use table::CALLS;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call {
     name: &'static str,
-    /// As in the table: `x86_64`, i386, aarch64, arm.
-    numbers: [i32; 4],
+    /// In the order of [`Architecture::ALL`]; for x32 without its bit.
+    numbers: [i32; 5],
 }
 
 impl Call {
-    const fn new(name: &'static str, numbers: [i32; 4]) -> Self {
+    const fn new(name: &'static str, numbers: [i32; 5]) -> Self {
         Self { name, numbers }
     }
 
@@ -28,24 +28,8 @@ impl Call {
 
     /// Its number, if the architecture has it.
     pub fn number(&self, architecture: Architecture) -> Option<u32> {
-        let column = match architecture {
-            Architecture::X86_64 => 0,
-            Architecture::X86 => 1,
-            Architecture::Aarch64 => 2,
-            Architecture::Arm => 3,
-            Architecture::X32 => return self.x32(),
-        };
-        self.numbers[column].try_into().ok()
-    }
-
-    /// x32 has the numbers of `x86_64` with a bit more, except where memory is laid out differently.
-    fn x32(&self) -> Option<u32> {
-        if X86_64_ONLY.contains(&self.name) {
-            return None;
-        }
-        let own = X32_OWN.iter().position(|&name| name == self.name);
-        let number = own.map_or(self.number(Architecture::X86_64), |at| Some(X32_OWN_BEGIN + at as u32));
-        number.map(|number| number | Architecture::X32_BIT)
+        let number: u32 = self.numbers[architecture as usize].try_into().ok()?;
+        Some(if architecture == Architecture::X32 { number | Architecture::X32_BIT } else { number })
     }
 }
 
@@ -64,70 +48,10 @@ pub fn name(number: u32, architecture: Architecture) -> Option<&'static str> {
     CALLS.iter().find(|call| call.number(architecture) == Some(number)).map(Call::name)
 }
 
-/// Marked `64` in `arch/x86/entry/syscalls/syscall_64.tbl`, and not replaced by one of [`X32_OWN`].
-const X86_64_ONLY: [&str; 14] = [
-    "_sysctl",
-    "create_module",
-    "epoll_ctl_old",
-    "epoll_wait_old",
-    "get_kernel_syms",
-    "get_thread_area",
-    "map_shadow_stack",
-    "nfsservctl",
-    "query_module",
-    "set_thread_area",
-    "uprobe",
-    "uretprobe",
-    "uselib",
-    "vserver",
-];
-
-/// Marked `x32` there, in the order of their numbers.
-const X32_OWN: [&str; 36] = [
-    "rt_sigaction",
-    "rt_sigreturn",
-    "ioctl",
-    "readv",
-    "writev",
-    "recvfrom",
-    "sendmsg",
-    "recvmsg",
-    "execve",
-    "ptrace",
-    "rt_sigpending",
-    "rt_sigtimedwait",
-    "rt_sigqueueinfo",
-    "sigaltstack",
-    "timer_create",
-    "mq_notify",
-    "kexec_load",
-    "waitid",
-    "set_robust_list",
-    "get_robust_list",
-    "vmsplice",
-    "move_pages",
-    "preadv",
-    "pwritev",
-    "rt_tgsigqueueinfo",
-    "recvmmsg",
-    "sendmmsg",
-    "process_vm_readv",
-    "process_vm_writev",
-    "setsockopt",
-    "getsockopt",
-    "io_setup",
-    "io_submit",
-    "execveat",
-    "preadv2",
-    "pwritev2",
-];
-
-const X32_OWN_BEGIN: u32 = 512;
-
-/// The calls that i386 also makes through one of two older calls, whose first argument says which: `socketcall(2)` and
-/// `ipc(2)` (linux/net.h, linux/ipc.h).
+/// The calls that i386 also makes through one of two older ones, `socketcall(2)` and `ipc(2)`, whose first argument says
+/// which (linux/net.h, linux/ipc.h): name, number of the older one, that argument.
 #[rustfmt::skip]
-pub(crate) const MULTIPLEXED: [(&str, &str, u64); 32] = [
+pub(crate) const MULTIPLEXED: [(&str, u32, u64); 32] = [
     ("socket", SOCKETCALL, 1), ("bind", SOCKETCALL, 2), ("connect", SOCKETCALL, 3), ("listen", SOCKETCALL, 4),
     ("accept", SOCKETCALL, 5), ("getsockname", SOCKETCALL, 6), ("getpeername", SOCKETCALL, 7),
     ("socketpair", SOCKETCALL, 8), ("send", SOCKETCALL, 9), ("recv", SOCKETCALL, 10), ("sendto", SOCKETCALL, 11),
@@ -138,5 +62,5 @@ pub(crate) const MULTIPLEXED: [(&str, &str, u64); 32] = [
     ("msgrcv", IPC, 12), ("msgget", IPC, 13), ("msgctl", IPC, 14), ("shmat", IPC, 21), ("shmdt", IPC, 22),
     ("shmget", IPC, 23), ("shmctl", IPC, 24),
 ];
-const SOCKETCALL: &str = "socketcall";
-const IPC: &str = "ipc";
+const SOCKETCALL: u32 = 102;
+const IPC: u32 = 117;
