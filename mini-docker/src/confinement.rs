@@ -1,9 +1,10 @@
-//! What keeps a container's programs from doing what root may: capabilities, `no_new_privs`, and the security modules
-//! of the kernel.
+//! What keeps a container's programs from doing what root may: capabilities, filters on system calls, `no_new_privs`, and
+//! the security modules of the kernel.
 
 use std::path::Path;
 
 use capabilities::{Set, Sets, assume};
+use seccomp::{Facts, Filter, Profile};
 
 use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
@@ -14,12 +15,26 @@ use crate::users::Identity;
 pub struct Confinement {
     /// What is left of root.
     pub capabilities: Set,
+    /// Which system calls there are.
+    pub seccomp: Seccomp,
     /// Whether no program can gain privileges by being executed.
     pub no_new_privileges: bool,
     /// What the kernel's security module is to know the program as, if it is not to be told nothing.
     pub security_module: Option<SecurityModule>,
     /// Whether `/proc` and `/sys` are shown whole.
     pub system_paths_shown: bool,
+}
+
+/// Which system calls a container's programs may make.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Seccomp {
+    /// Those of the default profile.
+    #[default]
+    Builtin,
+    /// Those of the user's profile.
+    Profile(Box<Profile>),
+    /// All.
+    Unconfined,
 }
 
 /// A security module and the name of what it applies to the program.
@@ -35,6 +50,7 @@ pub enum SecurityModule {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Options {
     no_new_privileges: bool,
+    seccomp: Option<Seccomp>,
     apparmor: Option<String>,
     labels: Vec<String>,
     system_paths_shown: bool,
@@ -54,6 +70,11 @@ pub fn from_host_config(host: &HostConfig, available: Set) -> Result<Confinement
     };
     Ok(Confinement {
         capabilities,
+        seccomp: match &options.seccomp {
+            Some(chosen) => chosen.clone(),
+            None if host.privileged => Seccomp::Unconfined,
+            None => Seccomp::Builtin,
+        },
         no_new_privileges: options.no_new_privileges,
         security_module: options.security_module(host.privileged)?,
         system_paths_shown: options.system_paths_shown || host.privileged,
@@ -68,6 +89,11 @@ fn options(texts: &[String]) -> Result<Options> {
         match (key, value) {
             ("no-new-privileges", "" | "true") => options.no_new_privileges = true,
             ("no-new-privileges", "false") => options.no_new_privileges = false,
+            ("seccomp", "unconfined") => options.seccomp = Some(Seccomp::Unconfined),
+            ("seccomp", "builtin") => options.seccomp = Some(Seccomp::Builtin),
+            ("seccomp", profile) if !profile.is_empty() => {
+                options.seccomp = Some(Seccomp::Profile(Box::new(Profile::parse(profile)?)));
+            }
             ("apparmor", name) if !name.is_empty() => options.apparmor = Some(name.to_owned()),
             ("label", label) if !label.is_empty() => options.labels.push(label.to_owned()),
             ("systempaths", "unconfined") => options.system_paths_shown = true,
@@ -133,10 +159,24 @@ impl SecurityModule {
 }
 
 impl Confinement {
+    /// The filter on system calls, if there is to be one.
+    pub fn filter(&self) -> Result<Option<Filter>> {
+        let facts = || Facts::of_host(self.capabilities.bits());
+        Ok(match &self.seccomp {
+            Seccomp::Unconfined => None,
+            Seccomp::Builtin => Some(Profile::builtin().compile(&facts()?)?),
+            Seccomp::Profile(profile) => Some(profile.compile(&facts()?)?),
+        })
+    }
+
     /// Gives up what the program shall not have, and becomes its user.
     ///
-    /// Groups come first, since only root may change them; the bounding set before `CAP_SETPCAP` has gone.
-    pub fn assume(&self, identity: &Identity) -> Result<()> {
+    /// To install a filter takes `CAP_SYS_ADMIN`, or `no_new_privs`: with that it comes as late as it can, since it might
+    /// refuse the calls that are made here; without, it must come first. Groups come before the user, since only
+    /// root may change them; the bounding set before `CAP_SETPCAP` has gone.
+    pub fn assume(&self, identity: &Identity, filter: Option<&Filter>) -> Result<()> {
+        let (early, late) = if self.no_new_privileges { (None, filter) } else { (filter, None) };
+        early.map_or(Ok(()), Filter::install)?;
         assume::bound(self.capabilities)?;
         assume::keep_across_user_change(true)?;
         identity.assume()?;
@@ -145,7 +185,7 @@ impl Confinement {
         if self.no_new_privileges {
             assume::forbid_new_privileges()?;
         }
-        Ok(())
+        Ok(late.map_or(Ok(()), Filter::install)?)
     }
 }
 
@@ -160,6 +200,11 @@ mod tests {
             "no-new-privileges:true",
             "no-new-privileges=false",
             "no-new-privileges=odd",
+            "seccomp=unconfined",
+            "seccomp=builtin",
+            "seccomp",
+            "seccomp={\"defaultAction\": \"SCMP_ACT_ALLOW\"}",
+            "seccomp={}",
             "apparmor=unconfined",
             "apparmor=mine",
             "apparmor",

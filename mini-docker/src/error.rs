@@ -67,7 +67,8 @@ from!(
     cgroups::Error,
     overlay_layers::Error,
     image_pull::Error,
-    image_pull::reference::ReferenceError
+    image_pull::reference::ReferenceError,
+    seccomp::Error
 );
 
 impl From<chroot::program::ExecError> for Error {

@@ -11,8 +11,9 @@ use chroot::mount::Attributes;
 use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use pid_namespace::{descriptors, init};
+use pid_namespace::{Exit, descriptors, init};
 use rustix::fs::{Mode, OFlags};
+use seccomp::Filter;
 
 use crate::error::{Error, Result};
 use crate::neighbour::Neighbour;
@@ -32,7 +33,8 @@ const MAX_ACCOUNTS: u64 = 4 << 20;
 pub struct Wires<'a> {
     /// Closed by the kernel when the program starts; else an exit code and a message come out.
     pub report: OwnedFd,
-    /// A byte comes out when the shim has made what the child needs from outside: its cgroup.
+    /// When the shim has made what the child needs from outside, its cgroup, a byte comes out, and then the filter on
+    /// system calls.
     pub gate: OwnedFd,
     /// Its standard streams.
     pub streams: Streams,
@@ -77,14 +79,21 @@ pub fn run(launch: &Launch, wires: Wires<'_>) -> u8 {
         return tell(wires.report, &error.into());
     }
     let Wires { report, gate, streams, neighbours, shared_memory, program } = wires;
-    let confined = enter_namespaces(launch, &report, neighbours)
+    let prepared = enter_namespaces(launch, &report, neighbours)
         .and_then(|()| enter_root(launch, gate, shared_memory))
-        .and_then(|()| become_user(launch, streams));
-    match (confined, program) {
-        (Ok(home), Some(program)) => become_init(launch, &home, &program, report),
-        (Ok(home), None) => become_program(launch, &home, report),
+        .and_then(|filter| settle(launch, streams).map(|identity| Ready { launch, identity, filter }));
+    match (prepared, program) {
+        (Ok(ready), Some(program)) => become_init(&ready, &program, report),
+        (Ok(ready), None) => become_program(&ready, report),
         (Err(error), _) => tell(report, &error),
     }
+}
+
+/// What is left to do when everything is in its place.
+struct Ready<'a> {
+    launch: &'a Launch,
+    identity: Identity,
+    filter: Option<Filter>,
 }
 
 /// What the binary is called when it is process 1 of a container with `--init`; its argument is the program's id.
@@ -93,23 +102,52 @@ pub const INIT: &str = "mini-docker-init";
 /// Starts the program in a child, and looks after it.
 ///
 /// This process has the command's environment, arguments and memory, with whatever secrets are in them, and in the
-/// container they could be read from `/proc/1`. So it becomes itself once more, with nothing but the child's id.
-fn become_init(launch: &Launch, home: &str, own: &OwnedFd, report: OwnedFd) -> u8 {
+/// container they could be read from `/proc/1`. So it becomes itself once more, with nothing but the child's id. The
+/// child waits for that: its pipe is closed by the kernel when this process is as confined as the child will be.
+fn become_init(ready: &Ready<'_>, own: &OwnedFd, report: OwnedFd) -> u8 {
+    let (word, mut speaker) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
+        Ok((word, speaker)) => (word, File::from(speaker)),
+        Err(errno) => return tell(report, &Error::kernel("make a pipe", errno)),
+    };
     // The report's pipe moves into the child: process 1 must not hold it.
-    let main = match init::start(move || become_program(launch, home, report)) {
-        Ok(main) => main.pid(),
+    let main = match init::start(move || become_main(ready, report, word)) {
+        Ok(main) => main,
         Err(error) => {
             eprintln!("Error: {error}");
             return 125;
         }
     };
-    let argument = std::ffi::CString::new(main.to_string()).expect("a number has no NUL in it");
-    let name = std::ffi::CString::new(INIT).expect("nor has this name");
-    let nothing: [&std::ffi::CStr; 0] = [];
-    let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
-    let Err(errno) = nix::unistd::execveat(own, c"", &[name, argument], &nothing, flags);
-    eprintln!("Error: cannot become the init process: {errno}");
-    125
+    let error = match confine(ready) {
+        Ok(()) => {
+            let argument = std::ffi::CString::new(main.pid().to_string()).expect("a number has no NUL in it");
+            let name = std::ffi::CString::new(INIT).expect("nor has this name");
+            let nothing: [&std::ffi::CStr; 0] = [];
+            let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+            let Err(errno) = nix::unistd::execveat(own, c"", &[name, argument], &nothing, flags);
+            Error::kernel("become the init process", errno)
+        }
+        Err(error) => error,
+    };
+    if let Err(failure) = speaker.write_all(error.to_string().as_bytes()) {
+        eprintln!("Error: {error} ({failure})");
+    }
+    drop(speaker);
+    // The end of this process would be the child's, which has to tell the shim first.
+    main.wait().map_or(125, Exit::code)
+}
+
+/// Becomes the program as soon as process 1 is confined.
+fn become_main(ready: &Ready<'_>, report: OwnedFd, word: OwnedFd) -> u8 {
+    let mut failure = String::new();
+    let heard = descriptors::keep_only(&[report.as_fd(), word.as_fd()]).map_err(Error::from).and_then(|()| {
+        let mut word = File::from(word);
+        word.read_to_string(&mut failure).map_err(|error| Error::kernel("hear from process 1", error))
+    });
+    match heard {
+        Ok(0) => become_program(ready, report),
+        Ok(_) => tell(report, &Error::new(failure)),
+        Err(error) => tell(report, &error),
+    }
 }
 
 /// The engine's binary, through a mount of its own that is read-only.
@@ -154,9 +192,11 @@ fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour])
 }
 
 /// Makes the overlay the root, and furnishes it. From here on the host's files are out of reach.
-fn enter_root(launch: &Launch, gate: OwnedFd, shared_memory: Option<OwnedFd>) -> Result<()> {
+///
+/// Returns the filter on system calls, which the shim has compiled meanwhile.
+fn enter_root(launch: &Launch, gate: OwnedFd, shared_memory: Option<OwnedFd>) -> Result<Option<Filter>> {
     let tree = launch.overlay.mount()?;
-    wait_at(gate)?;
+    let filter = wait_at(gate)?;
     enter_cgroup(&launch.cgroup, launch.sharing.cgroup == Share::Own)?;
     chroot::enter(&tree, &launch.stage, &launch.root)?;
     if let Some(shared) = shared_memory {
@@ -165,35 +205,39 @@ fn enter_root(launch: &Launch, gate: OwnedFd, shared_memory: Option<OwnedFd>) ->
         let target = Rooted::new(&root).make_dir(Path::new(SHM))?;
         chroot::mount::attach(&shared, &target, Path::new(SHM))?;
     }
-    Ok(())
+    Ok(filter)
 }
 
-/// Connects the streams and gives up privileges; the user's home directory.
-fn become_user(launch: &Launch, streams: Streams) -> Result<String> {
+/// Finds out who the user is, connects the streams, and goes to the working directory.
+fn settle(launch: &Launch, streams: Streams) -> Result<Identity> {
     let group = accounts("/etc/group")?;
     let mut identity = users::resolve(&launch.user, &accounts("/etc/passwd")?, &group)?;
     identity.join(&launch.groups, &group)?;
     connect(streams, &identity)?;
     enter_working_directory(&launch.working_dir)?;
-    // Late, as a low limit of open files would be in our own way.
-    ulimits::apply(&launch.ulimits)?;
-    launch.confinement.assume(&identity)?;
-    tracing::info!("the user is {} now", identity.uid);
-    // A change of user clears the death signal (prctl(2)).
-    die_with_shim()?;
-    Ok(identity.home)
+    Ok(identity)
 }
 
-/// Becomes the program.
-fn become_program(launch: &Launch, home: &str, report: OwnedFd) -> u8 {
-    let mut program = launch.program.clone();
+/// Gives up privileges.
+fn confine(Ready { launch, identity, filter }: &Ready<'_>) -> Result<()> {
+    // Late, as a low limit of open files would be in our own way.
+    ulimits::apply(&launch.ulimits)?;
+    launch.confinement.assume(identity, filter.as_ref())?;
+    // A change of user clears the death signal (prctl(2)).
+    die_with_shim()
+}
+
+/// Gives up privileges and becomes the program.
+fn become_program(ready: &Ready<'_>, report: OwnedFd) -> u8 {
+    let mut program = ready.launch.program.clone();
     if !program.env.iter().any(|entry| entry.starts_with("HOME=")) {
-        program.env.push(format!("HOME={home}"));
+        program.env.push(format!("HOME={}", ready.identity.home));
     }
-    tracing::info!("execve: become {}", program.args.join(" "));
-    match descriptors::close_on_exec() {
+    tracing::info!("execve: become {} as user {}", program.args.join(" "), ready.identity.uid);
+    // First, as the filter might refuse this call.
+    match descriptors::close_on_exec().map_err(Error::from).and_then(|()| confine(ready)) {
         Ok(()) => tell(report, &program.exec().into()),
-        Err(error) => tell(report, &error.into()),
+        Err(error) => tell(report, &error),
     }
 }
 
@@ -226,12 +270,17 @@ fn shim_lives(report: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Waits until the shim is done with its part.
-fn wait_at(gate: OwnedFd) -> Result<()> {
-    let mut byte = [0];
+/// Waits until the shim is done with its part, and takes the filter from it.
+fn wait_at(gate: OwnedFd) -> Result<Option<Filter>> {
+    let mut message = Vec::new();
     File::from(gate)
-        .read_exact(&mut byte)
-        .map_err(|_| Error::new("the container's shim could not prepare the start"))
+        .read_to_end(&mut message)
+        .map_err(|error| Error::kernel("hear from the container's shim", error))?;
+    match message.as_slice() {
+        [] => Err(Error::new("the container's shim could not prepare the start")),
+        [_] => Ok(None),
+        [_, filter @ ..] => Ok(Some(Filter::from_bytes(filter)?)),
+    }
 }
 
 /// Moves into the cgroup, unless `clone3` has put this process there, and makes it the root of what is seen of the

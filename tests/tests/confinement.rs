@@ -44,6 +44,62 @@ fn a_dropped_capability_is_missed() {
 }
 
 #[test]
+fn system_calls_are_filtered() {
+    let engine = Engine::with_busybox();
+    let mode = "grep '^Seccomp:' /proc/self/status";
+    assert_eq!(sh(&engine, &[], mode), "Seccomp:\t2");
+    assert_eq!(sh(&engine, &["--init"], "grep '^Seccomp:' /proc/1/status"), "Seccomp:\t2");
+    assert_eq!(sh(&engine, &["--security-opt", "seccomp=unconfined"], mode), "Seccomp:\t0");
+    assert_eq!(sh(&engine, &["--privileged"], mode), "Seccomp:\t0");
+    // What a user namespace would allow again: the filter refuses to make one.
+    let refused = engine.fails(&["run", "--rm", "busybox", "unshare", "-U", "true"]);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    sh(&engine, &["--security-opt", "seccomp=unconfined"], "unshare -U true");
+}
+
+#[test]
+fn a_profile_of_the_users_is_applied() {
+    let engine = Engine::with_busybox();
+    let profile = engine.folder().join("profile.json");
+    std::fs::write(
+        &profile,
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+            {"names": ["sethostname"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#,
+    )
+    .unwrap();
+    let option = format!("seccomp={}", profile.display());
+    for extra in [&[][..], &["--security-opt", "no-new-privileges"], &["--init", "--user", "user"]] {
+        let options = [&["--security-opt", &option], extra].concat();
+        let said = sh(&engine, &options, "mkdir /tmp/x 2>&1; true");
+        assert_eq!(said, "mkdir: can't create directory '/tmp/x': No space left on device", "{options:?}");
+    }
+    let killed = engine.run(&["run", "--rm", "--security-opt", &option, "busybox", "hostname", "x"]);
+    assert_eq!(killed.status.code(), Some(128 + 31), "SIGSYS");
+    engine.ok(&["run", "-d", "--name", "kept", "--security-opt", &option, "busybox", "sleep", "1000"]);
+    assert!(engine.inspect("kept", "{{json .HostConfig.SecurityOpt}}").contains("SCMP_ACT_KILL_PROCESS"));
+}
+
+#[test]
+fn a_bad_profile_is_one_line() {
+    let engine = Engine::with_busybox();
+    let profile = engine.folder().join("profile.json");
+    let mut refused = Vec::new();
+    for text in [
+        "",
+        "{",
+        "{\"defaultAction\": \"SCMP_ACT_ODD\"}",
+        "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"odd\": 1}",
+    ] {
+        std::fs::write(&profile, text).unwrap();
+        let option = format!("seccomp={}", profile.display());
+        refused.push(engine.fails(&["run", "--rm", "--security-opt", &option, "busybox", "true"]));
+    }
+    refused.push(engine.fails(&["run", "--rm", "--security-opt", "seccomp=/no/where", "busybox", "true"]));
+    insta::assert_snapshot!(refused.join("\n"));
+}
+
+#[test]
 fn a_privileged_container_has_the_hosts_devices_and_all_of_proc_and_sys() {
     let engine = Engine::with_busybox();
     let line = "mkdir /here && mount -t tmpfs none /here && test -w /sys && test -c /dev/kmsg && grep -c CPU0 /proc/interrupts";

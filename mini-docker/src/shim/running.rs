@@ -76,7 +76,7 @@ impl Running {
             if launch.tty { streams::terminal_pair(size)? } else { streams::pipes(launch.open_stdin)? };
 
         // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
-        // and the half a dozen directories are made while it is busy with its mounts.
+        // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
         let early = launch.cgroup.is_v2();
         if early {
             furnish(launch)?;
@@ -96,7 +96,7 @@ impl Running {
             if !early {
                 furnish(launch)?;
             }
-            streams::open_gate(gate);
+            streams::open_gate(gate, launch.confinement.filter()?.as_ref());
             let ends = pending.take()?;
             streams::hear(report)?;
             Ok(ends)

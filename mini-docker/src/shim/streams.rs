@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
+use seccomp::Filter;
 
 use crate::error::{Error, Result};
 use crate::launch::Streams;
@@ -81,9 +82,11 @@ fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(fd, true).map_err(|errno| Error::kernel("set up a pipe", errno))
 }
 
-/// Lets the child go on. If it has ended already, its report says why.
-pub(super) fn open_gate(gate: OwnedFd) {
-    if let Err(error) = File::from(gate).write_all(&[1]) {
+/// Lets the child go on, with its filter on system calls. If it has ended already, its report says why.
+pub(super) fn open_gate(gate: OwnedFd, filter: Option<&Filter>) {
+    let mut message = vec![1];
+    message.extend(filter.map(Filter::to_bytes).unwrap_or_default());
+    if let Err(error) = File::from(gate).write_all(&message) {
         tracing::info!("the container ended before all was ready: {error}");
     }
 }

@@ -1,5 +1,7 @@
 //! What the container sees of the host, and may do to it.
 
+use std::path::Path;
+
 use clap::Args;
 use mini_docker::host_config::{DeviceMapping, HostConfig};
 use mini_docker::{Error, Result, devices, sysctls};
@@ -60,10 +62,26 @@ impl Isolation {
         host.privileged = self.privileged;
         host.cap_add = self.cap_add;
         host.cap_drop = self.cap_drop;
-        host.security_opt = self.security_opt;
+        host.security_opt =
+            self.security_opt.iter().map(|option| with_profile(option)).collect::<Result<_>>()?;
         host.devices = self.device;
         host.sysctls = self.sysctl.into_iter().collect();
         host.group_add = self.group_add;
         Ok(())
     }
+}
+
+/// `seccomp=FILE` with the file's text in place of its name: it is the user's, and may change later. Other options stay
+/// as they are.
+fn with_profile(option: &str) -> Result<String> {
+    let Some(file) = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:")) else {
+        return Ok(option.to_owned());
+    };
+    if ["unconfined", "builtin"].contains(&file) {
+        return Ok(option.to_owned());
+    }
+    let path = Path::new(file);
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::file("read the seccomp profile", path, error))?;
+    Ok(format!("seccomp={text}"))
 }
