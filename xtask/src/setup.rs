@@ -39,6 +39,9 @@ const TESTS: &[Need] = &[
     need("htpasswd", "apache2-utils", "makes the password file of a registry with logins"),
     need("setcap", "libcap2-bin", "files with capabilities, for layers that have them"),
     need("setfattr", "attr", "files with extended attributes, likewise"),
+    need("ip", "iproute2", "shows network devices, to compare with what we made"),
+    need("nft", "nftables", "shows firewall rules, likewise"),
+    need("dig", "bind9-dnsutils", "asks our name server"),
     need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
 ];
 

@@ -24,6 +24,8 @@ pub struct Attachment {
     pub bridge: String,
     /// The Ethernet address of the container's end.
     pub mac: Mac,
+    /// Whether other isolated containers on the bridge are out of reach.
+    pub isolated: bool,
     /// The largest packet in bytes, of both ends; `None` leaves the kernel's 1500.
     pub mtu: Option<u32>,
     /// The container's addresses in this network: IPv4, IPv6 or both.
@@ -45,7 +47,10 @@ impl Attachment {
         })?;
         let here = End { name: &self.host_end, mtu: self.mtu };
         let there = End { name: &self.interface, mtu: self.mtu };
-        host.request(&[link::veth(&here, bridge.index, &there, self.mac, netns)])?;
+        host.request(&[
+            link::veth(&here, bridge.index, &there, self.mac, netns),
+            link::port(&self.host_end, self.isolated),
+        ])?;
         self.furnish(container).inspect_err(|_| {
             if let Err(error) = self.detach(host) {
                 tracing::warn!("{error}");
@@ -94,6 +99,6 @@ impl fmt::Display for Attachment {
         if let Some(mtu) = self.mtu {
             write!(f, ", mtu {mtu}")?;
         }
-        Ok(())
+        f.write_str(if self.isolated { ", isolated" } else { "" })
     }
 }

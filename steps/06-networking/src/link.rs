@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::Emitable;
 use netlink_packet_route::RouteNetlinkMessage as Rt;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 
@@ -133,6 +133,23 @@ pub(crate) fn veth(here: &End<'_>, bridge: u32, there: &End<'_>, mac: Mac, netns
     message.header.change_mask = LinkFlags::Up;
     Request::new("make the veth pair", format!("{} and {}", here.name, there.name), Rt::NewLink(message))
         .create()
+}
+
+/// How a port of a bridge behaves. If it is `isolated`, it talks with the bridge itself but not with other isolated
+/// ports.
+pub(crate) fn port(name: &str, isolated: bool) -> Request {
+    let behaviour = vec![
+        // A frame may leave by the port it came in by: with br_netfilter, that is the way of a container that reaches
+        // itself by a published port.
+        InfoBridgePort::HairpinMode(true),
+        InfoBridgePort::Isolated(isolated),
+    ];
+    let info = vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(behaviour)),
+    ];
+    let message = message([LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(info)]);
+    Request::new("set up the bridge's port", name, Rt::NewLink(message))
 }
 
 fn message(attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use rustix::net::{AddressFamily, Protocol as Number, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::error::{Error, Result};
 
@@ -172,71 +172,106 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 /// A port of the host that nobody else can have, for as long as the socket is open.
 ///
-/// No packet reaches the socket: the firewall sends them on before. It is there so that no program of the host takes
-/// the port and then wonders, and so that the kernel says which ports are free.
+/// Packets do not reach the socket: the firewall sends them on before. It is there so that no program of the host takes
+/// the port and then wonders, and so that the kernel says which ports are free. Should a packet reach it, it refuses.
 #[derive(Debug)]
 pub struct Reservation {
     /// The host's address and port.
     pub address: SocketAddr,
     /// The protocol.
     pub protocol: Protocol,
-    /// The socket, bound and (TCP) listening.
+    /// The socket, bound to them.
     pub socket: OwnedFd,
 }
+
+/// How often a port that the kernel chose may be taken by somebody else meanwhile.
+const TRIES: usize = 16;
 
 impl Reservation {
     /// Takes the first free one of the ports that `mapping` allows, in this thread's network namespace.
     pub fn take(mapping: &Mapping) -> Result<Self> {
         let host = mapping.host.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let protocol = mapping.container.protocol;
-        let mut taken = Err(Error::PortAllocated { address: host, port: *mapping.host_ports.start() });
-        for port in mapping.host_ports.clone() {
-            taken = Self::bind(SocketAddr::new(host, port), protocol);
-            if !matches!(taken, Err(Error::PortAllocated { .. })) {
-                break;
-            }
-        }
-        if let Ok(reservation) = &taken {
-            tracing::info!("reserve {}/{protocol} on the host", reservation.address);
-        }
-        taken
+        let reservation = if *mapping.host_ports.start() == 0 && protocol != Protocol::Udp {
+            first_free(TRIES, || {
+                // Only a port that was asked for by number stays bound to a socket that does not listen.
+                let (_chosen, address) = bind(SocketAddr::new(host, 0), protocol)?;
+                Self::bind(address, protocol)
+            })
+        } else {
+            let mut ports = mapping.host_ports.clone();
+            first_free(ports.len(), || {
+                Self::bind(SocketAddr::new(host, ports.next().unwrap_or_default()), protocol)
+            })
+        }?;
+        tracing::info!("reserve {}/{protocol} on the host", reservation.address);
+        Ok(reservation)
     }
 
     fn bind(address: SocketAddr, protocol: Protocol) -> Result<Self> {
-        let refused = |errno: rustix::io::Errno| match Errno::from_raw(errno.raw_os_error()) {
-            Errno::EADDRINUSE => Error::PortAllocated { address: address.ip(), port: address.port() },
-            errno => {
-                let error = chroot::Error::new("bind", format!("{address}/{protocol}"), errno);
-                match errno {
-                    Errno::EADDRNOTAVAIL => error.hint("this host has no such address").into(),
-                    Errno::EACCES => error.hint("ports below 1024 need root").into(),
-                    Errno::EAFNOSUPPORT => error.hint("IPv6 is off on this host").into(),
-                    Errno::EPROTONOSUPPORT => error.hint("this kernel lacks the protocol").into(),
-                    _ => error.into(),
-                }
-            }
-        };
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let (kind, number): (_, Number) = match protocol {
-            Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
-            Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
-            Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
-        };
-        let socket =
-            rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number)).map_err(refused)?;
+        let (socket, address) = bind(address, protocol)?;
+        if protocol != Protocol::Udp {
+            refuse_connections(&socket).map_err(|errno| explain(address, protocol, errno))?;
+        }
+        Ok(Self { address, protocol, socket })
+    }
+}
+
+/// Tries until a port is free.
+fn first_free(tries: usize, mut take: impl FnMut() -> Result<Reservation>) -> Result<Reservation> {
+    let mut taken = take();
+    for _ in 1..tries {
+        if !matches!(taken, Err(Error::PortAllocated { .. })) {
+            break;
+        }
+        taken = take();
+    }
+    taken
+}
+
+/// A socket bound to an address, and that address.
+fn bind(address: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, SocketAddr)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
+        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
+        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
+    };
+    let bound = || -> rustix::io::Result<_> {
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
         if address.is_ipv6() {
             // Every address of IPv6, and none of IPv4.
-            sockopt::set_ipv6_v6only(&socket, true).map_err(refused)?;
+            sockopt::set_ipv6_v6only(&socket, true)?;
         }
-        if kind == SocketType::STREAM {
-            // Connections of an earlier container that are not forgotten yet (TIME_WAIT) do not keep the port.
-            sockopt::set_socket_reuseaddr(&socket, true).map_err(refused)?;
-        }
-        rustix::net::bind(&socket, &address).map_err(refused)?;
-        if kind == SocketType::STREAM {
-            rustix::net::listen(&socket, 0).map_err(refused)?;
-        }
-        let bound = rustix::net::getsockname(&socket).and_then(SocketAddr::try_from).map_err(refused)?;
-        Ok(Self { address: bound, protocol, socket })
+        // Connections of an earlier program that are not forgotten yet (TIME_WAIT) do not keep the port.
+        sockopt::set_socket_reuseaddr(&socket, protocol != Protocol::Udp)?;
+        rustix::net::bind(&socket, &address)?;
+        let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+        Ok((socket, address))
+    };
+    bound().map_err(|errno| explain(address, protocol, errno))
+}
+
+/// Keeps a port without taking connections: who tries hears at once that nobody is there, instead of waiting for an
+/// answer. To listen for a moment is what finds out whether somebody else listens, `SO_REUSEADDR` or not.
+fn refuse_connections(socket: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::net::listen(socket, 0)?;
+    sockopt::set_socket_reuseaddr(socket, false)?;
+    rustix::net::shutdown(socket, Shutdown::Read)
+}
+
+fn explain(address: SocketAddr, protocol: Protocol, errno: rustix::io::Errno) -> Error {
+    let errno = Errno::from_raw(errno.raw_os_error());
+    if errno == Errno::EADDRINUSE {
+        return Error::PortAllocated { address: address.ip(), port: address.port() };
     }
+    let error = chroot::Error::new("bind", format!("{address}/{protocol}"), errno);
+    match errno {
+        Errno::EADDRNOTAVAIL => error.hint("this host has no such address"),
+        Errno::EACCES => error.hint("ports below 1024 need root"),
+        Errno::EAFNOSUPPORT => error.hint("IPv6 is off on this host"),
+        Errno::EPROTONOSUPPORT => error.hint("this kernel lacks the protocol"),
+        _ => error,
+    }
+    .into()
 }

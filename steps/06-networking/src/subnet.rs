@@ -48,9 +48,14 @@ impl Subnet {
     /// for one (RFC 3021).
     pub fn broadcast(self) -> Option<IpAddr> {
         match self.network {
-            IpAddr::V4(_) if self.prefix < 31 => Some(self.nth(self.last())),
+            IpAddr::V4(_) if self.prefix < 31 => Some(self.last_address()),
             _ => None,
         }
+    }
+
+    /// Its last address, whatever it is used for.
+    pub fn last_address(self) -> IpAddr {
+        self.nth(self.last())
     }
 
     /// The address that Docker gives to the bridge: the first one for hosts.

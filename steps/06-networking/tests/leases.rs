@@ -1,5 +1,7 @@
 //! Addresses and names that several processes take at once.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 

@@ -1,5 +1,7 @@
 //! What is decided without the kernel: subnets, ports, plans.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -166,6 +168,7 @@ fn plans_can_be_read() {
         interface: "eth0".into(),
         bridge: "docker0".into(),
         mac: Mac::of(ips[0]),
+        isolated: false,
         mtu: Some(1400),
         addresses: vec![Address { ip: ips[0], prefix: 16 }, Address { ip: ips[1], prefix: 64 }],
         gateways: vec![[172, 18, 0, 1].into()],

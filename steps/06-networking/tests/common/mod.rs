@@ -1,6 +1,7 @@
 //! Networks of the tests' own: no test touches the host's.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,7 +50,12 @@ impl Net {
     /// Answers every TCP connection to `port` with `word` and the address of who connected, for as long as the test
     /// runs.
     pub(crate) fn serve(&self, port: u16, word: &'static str) {
-        let listener = self.run(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        self.serve_at(&format!("0.0.0.0:{port}"), word);
+    }
+
+    /// The same at any address.
+    pub(crate) fn serve_at(&self, address: &str, word: &'static str) {
+        let listener = self.run(|| TcpListener::bind(address).unwrap());
         std::thread::spawn(move || {
             use std::io::Write;
             for stream in listener.incoming() {
@@ -115,21 +121,34 @@ pub(crate) fn container(host: &Net, bridge: &Bridge, last: u8) -> Net {
     container
 }
 
+/// The same, isolated from others like it.
+pub(crate) fn isolated(host: &Net, bridge: &Bridge, last: u8) -> Net {
+    let container = Net::new();
+    let attachment = Attachment { isolated: true, ..plan(bridge, last, "eth0") };
+    attachment.apply(&host.socket(), &container.socket(), container.fd.as_fd()).unwrap();
+    container
+}
+
 /// Attaches a container to one more bridge.
 pub(crate) fn attach(host: &Net, bridge: &Bridge, last: u8, interface: &str, container: &Net) -> Attachment {
+    let attachment = plan(bridge, last, interface);
+    attachment.apply(&host.socket(), &container.socket(), container.fd.as_fd()).unwrap();
+    attachment
+}
+
+fn plan(bridge: &Bridge, last: u8, interface: &str) -> Attachment {
     let gateway = bridge.addresses[0];
     let IpAddr::V4(first) = gateway.ip else { panic!("the tests' bridges have IPv4") };
     let [a, b, c, _] = first.octets();
     let ip = IpAddr::from([a, b, c, last]);
-    let attachment = Attachment {
+    Attachment {
         host_end: format!("v{}-{last}", bridge.name),
         interface: interface.into(),
         bridge: bridge.name.clone(),
         mac: Mac::of(ip),
+        isolated: false,
         mtu: bridge.mtu,
         addresses: vec![Address { ip, prefix: gateway.prefix }],
         gateways: if bridge.internal || interface != "eth0" { vec![] } else { vec![gateway.ip] },
-    };
-    attachment.apply(&host.socket(), &container.socket(), container.fd.as_fd()).unwrap();
-    attachment
+    }
 }
