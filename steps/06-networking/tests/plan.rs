@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use networking::names::{self, ExtraHost, Resolver};
 use networking::subnet::{choose, pools};
 use networking::{Address, Attachment, Bridge, Error, Mac, Subnet, ports};
 
@@ -183,4 +184,59 @@ fn plans_can_be_read() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_hosts_file() {
+    let extra: Vec<ExtraHost> =
+        ["db:10.0.0.5", "v6=[fd00::5]", "old:fd00::6", "host.docker.internal:host-gateway"]
+            .map(|text| ExtraHost::parse(text).unwrap())
+            .to_vec();
+    let own = [
+        ("172.18.0.2".parse().unwrap(), vec!["28f11b8b9a45".to_owned(), "web".to_owned()]),
+        ("fd00:18::2".parse().unwrap(), vec!["28f11b8b9a45".to_owned()]),
+    ];
+    insta::assert_snapshot!(names::hosts(&extra, &own, Some([172, 18, 0, 1].into())).unwrap());
+    let mut errors: Vec<String> = ["db", ":1.2.3.4", "db:", "db:1.2.3", "db:[1.2.3.4", ""]
+        .map(|text| ExtraHost::parse(text).unwrap_err().to_string())
+        .to_vec();
+    errors.push(names::hosts(&extra, &[], None).unwrap_err().to_string());
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    bad format for add-host: "db"
+    bad format for add-host: ":1.2.3.4"
+    invalid IP address in add-host: ""
+    invalid IP address in add-host: "1.2.3"
+    invalid IP address in add-host: "[1.2.3.4"
+    bad format for add-host: ""
+    unable to derive the IP value for host-gateway: the container has no way to the host
+    "#);
+}
+
+#[test]
+fn the_resolver_file() {
+    let host = Resolver::parse(
+        "# made by hand\ndomain old.example\nsearch lan.example corp.example ; two\nnameserver 127.0.0.53\n\
+         nameserver 10.0.0.1\nnameserver fd00::53\nnameserver fe80::1%eth0\nnameserver nonsense\noptions edns0 trust-ad\n\
+         options ndots:2\nsortlist 10.0.0.0\nnameserver",
+    );
+    let empty = Resolver::parse("nameserver 127.0.0.53\n");
+    let user = Resolver {
+        servers: vec![[9, 9, 9, 9].into()],
+        search: vec![".".into()],
+        options: vec!["timeout:1".into()],
+    };
+    let mut table = String::new();
+    for (title, resolver) in [
+        ("the host", host.clone()),
+        ("a bridge", host.clone().without_loopback(false)),
+        ("a bridge with IPv6", host.clone().without_loopback(true)),
+        ("only loopback servers", empty.clone().without_loopback(true)),
+        ("asked for", host.clone().without_loopback(false).or_user(&user)),
+        ("a name server inside", host.internal()),
+        ("a name server inside, nothing from the host", empty.clone().internal()),
+        ("a name server inside, asked for", empty.or_user(&user).internal()),
+    ] {
+        write!(table, "# {title}\n{resolver}\n").unwrap();
+    }
+    insta::assert_snapshot!(table);
 }
