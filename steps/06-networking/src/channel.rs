@@ -17,6 +17,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const DATAGRAM: usize = 32 * 1024;
 
 /// A socket that speaks with the kernel, and nobody else.
+#[derive(Debug)]
 pub(crate) struct Channel {
     socket: netlink_sys::Socket,
     sequence: Cell<u32>,

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::netns;
 
 /// A socket that sees the links, addresses and routes of one network namespace.
+#[derive(Debug)]
 pub struct Socket(Channel);
 
 /// One thing asked of the kernel.

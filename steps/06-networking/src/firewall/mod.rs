@@ -54,7 +54,8 @@ impl Firewall {
     ///
     /// This comes before the bridge is made: [`crate::Bridge::ensure`] lets the host forward packets. If nothing was
     /// forwarded before, then what is neither from nor to a container is not forwarded after, either: a host does not
-    /// become a router between its other networks because of a container (Docker does the same).
+    /// become a router between its other networks because of a container (Docker does the same). Whether it forwards is
+    /// looked up in this thread's network namespace.
     pub fn ensure(&self, socket: &Socket, networks: &[NetworkRules]) -> Result<()> {
         tracing::info!("nftables: the table {} for {} network(s)", self.table, networks.len());
         let mut batch = Batch::default();

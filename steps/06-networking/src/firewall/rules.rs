@@ -37,7 +37,7 @@ const LOCAL: u32 = 2;
 
 /// The rules for one family of addresses, without networks and ports.
 ///
-/// With `router` false, what is neither from nor to a container is not forwarded.
+/// With `router` false, what is neither from nor to a container is not forwarded; `None` leaves that as it is.
 pub fn plan(family: Family, table: &str, router: Option<bool>) -> Ruleset {
     let ip = family.name();
     let chain = |name, hook, rules| Chain { name, hook, rules, drop: None };

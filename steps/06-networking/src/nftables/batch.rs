@@ -24,8 +24,9 @@ pub(crate) const APPEND: u16 = NLM_F_APPEND;
 
 /// A connection to the packet filter of one network namespace.
 ///
-/// To close it takes the kernel 8 to 19 milliseconds: it waits until nobody looks at old rules any more. So it is a
+/// To close it can take the kernel 8 to 19 milliseconds: it waits until nobody looks at old rules any more. So it is a
 /// value that its holder drops when nobody waits.
+#[derive(Debug)]
 pub struct Socket(Channel);
 
 impl Socket {
