@@ -10,6 +10,7 @@ use overlay_layers::ChainId;
 use serde::{Deserialize, Serialize};
 
 use crate::host_config::HostConfig;
+use crate::networks::membership::Membership;
 
 /// What a container was created as. Written once, when it is created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Container {
     pub host_config: HostConfig,
     /// The image's layers, lowest first.
     pub layers: Vec<ChainId>,
+    /// The networks it is in, by their names, and what it asks of each. Those of others, or of the host, are not here.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Membership>,
 }
 
 /// The part of a container that does not depend on the host: an image's config with the user's changes.
@@ -67,6 +71,8 @@ pub struct Config {
     pub cmd: Option<Vec<String>>,
     /// The image, as the user wrote it.
     pub image: String,
+    /// Ports that its programs listen on: `80/tcp`.
+    pub exposed_ports: BTreeSet<String>,
     /// Directories that are volumes of their own.
     pub volumes: BTreeSet<String>,
     /// Where the program starts.

@@ -1,13 +1,16 @@
 //! What the image says and what the user says, put together into one container.
 
+use std::collections::BTreeMap;
+
 use image_pull::Image;
 use image_pull::config::RunConfig;
 
 use crate::container::{Config, Container, MountPoint};
 use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
+use crate::networks::membership::Membership;
 use crate::plan::merge_environment;
-use crate::{logs, mounts};
+use crate::{logs, mounts, networks};
 
 /// What the user asks for. Whatever is left empty comes from the image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +23,8 @@ pub struct Request {
     pub host_config: HostConfig,
     /// What of the host is shown.
     pub mounts: Vec<mounts::Request>,
+    /// The networks it is to be in, and what it asks of them.
+    pub networks: BTreeMap<String, Membership>,
 }
 
 /// The record of a container called `name`; its mounts' sources are known by now.
@@ -48,6 +53,7 @@ pub fn container(
         config,
         host_config: request.host_config,
         layers: image.chain.clone(),
+        networks: request.networks,
     })
 }
 
@@ -82,6 +88,9 @@ fn merge(id: &str, image: &RunConfig, mut user: Config) -> Result<Config> {
     let mut env = image.env.clone();
     merge_environment(&mut env, &user.env);
     user.env = env;
+    let mut exposed = networks::ports::exposed(&image.exposed_ports.iter().cloned().collect::<Vec<_>>())?;
+    exposed.append(&mut user.exposed_ports);
+    user.exposed_ports = exposed;
     let mut labels = image.labels.clone();
     labels.append(&mut user.labels);
     user.labels = labels;

@@ -1,5 +1,6 @@
 //! The engine: what commands ask for, in terms of images and containers.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,15 @@ use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::ChainId;
+use pid_namespace::Namespaces;
 
 use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour::Neighbour;
+use crate::networks::membership::{Connections, Membership};
+use crate::networks::wiring::{self, Wiring};
+use crate::networks::{Network, Networks};
 use crate::plan::{self, Facts, Launch};
 use crate::sharing::{Share, Sharing};
 use crate::shim::{self, Task};
@@ -39,6 +44,7 @@ pub struct Engine {
     folders: Folders,
     images: Store,
     containers: Containers,
+    networks: Networks,
 }
 
 /// A container that was just created, and is still held.
@@ -62,7 +68,8 @@ impl Engine {
     pub fn open(folders: Folders) -> Result<Self> {
         let images = Store::open(&folders.data)?;
         let containers = Containers::open(&folders.data, &folders.exec)?;
-        Ok(Self { folders, images, containers })
+        let networks = Networks::open(&folders.data, &folders.exec);
+        Ok(Self { folders, images, containers, networks })
     }
 
     /// The images.
@@ -73,6 +80,11 @@ impl Engine {
     /// The containers.
     pub fn containers(&self) -> &Containers {
         &self.containers
+    }
+
+    /// The networks.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Where things are kept.
@@ -95,11 +107,11 @@ impl Engine {
 
     fn create_in(&self, image: &Image, mut request: Request, held: &Held) -> Result<(Container, Launch)> {
         self.settle_sharing(&mut request)?;
+        self.settle_networks(&mut request)?;
         let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
         let created = (|| {
             let mounts = request.mounts.iter().map(|mount| self.provide(mount)).collect::<Result<_>>()?;
             let container = create::container(&held.id, name.clone(), image, request, mounts)?;
-            etc::write(&container, &self.containers.directory(&container.id))?;
             // What cannot be started should not be created.
             let launch = self.launch(&container)?;
             self.containers.finish(&container)?;
@@ -148,6 +160,53 @@ impl Engine {
             Share::Own | Share::Host => {}
         }
         Ok(())
+    }
+
+    /// Networks by their names; what cannot be had of them is refused before anything is made.
+    fn settle_networks(&self, request: &mut Request) -> Result<()> {
+        let host = &mut request.host_config;
+        if matches!(host.network_mode.as_str(), "none" | "host")
+            || host.network_mode.starts_with("container:")
+        {
+            if host.network_mode.starts_with("container:") && !host.port_bindings.is_empty() {
+                return Err(Error::new(
+                    "conflicting options: port publishing and the container type network mode",
+                ));
+            }
+            if !request.networks.is_empty() {
+                return Err(Error::new(format!(
+                    "conflicting options: network mode {} and other networks, addresses or aliases",
+                    host.network_mode
+                )));
+            }
+            return Ok(());
+        }
+        if host.network_mode.is_empty() || host.network_mode == "default" {
+            "bridge".clone_into(&mut host.network_mode);
+        }
+        request.networks.entry(host.network_mode.clone()).or_default();
+        let asked = std::mem::take(&mut request.networks);
+        for (text, membership) in asked {
+            let network = self.networks.find(&text)?;
+            wiring::check(&network, &membership)?;
+            if host.network_mode == text {
+                network.name.clone_into(&mut host.network_mode);
+            }
+            request.networks.insert(network.name, membership);
+        }
+        Ok(())
+    }
+
+    /// Claims what a container needs of its networks, and writes the files that depend on it.
+    fn wire(&self, container: &Container) -> Result<Option<Wiring>> {
+        let directory = self.containers.exec_directory(&container.id);
+        let wiring = self.networks.claim(container, &directory, etc::servers(&container.host_config)?)?;
+        // A container in another's network has that one's files.
+        if !container.host_config.network_mode.starts_with("container:") {
+            let connections = wiring.as_ref().map(|wiring| wiring.connections.clone()).unwrap_or_default();
+            etc::write(container, &self.containers.directory(&container.id), &connections)?;
+        }
+        Ok(wiring)
     }
 
     /// The containers whose namespaces are joined.
@@ -213,9 +272,34 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
-        let neighbours = self.neighbours(&launch.sharing)?;
+        let prepared =
+            self.neighbours(&launch.sharing).and_then(|neighbours| Ok((neighbours, self.wire(&container)?)));
+        let (neighbours, wiring) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) if container.host_config.auto_remove => {
+                volumes::remove_anonymous(&self.folders.data, &container)?;
+                self.containers.remove(held)?;
+                return Err(error);
+            }
+            Err(error) => {
+                self.containers.settle(&held)?;
+                return Err(error);
+            }
+        };
+        let networks = self.networks.clone();
         let (containers, data) = (self.containers.clone(), self.folders.data.clone());
-        shim::start(Task { containers, data, container, launch, held, neighbours, size, attached })
+        shim::start(Task {
+            containers,
+            data,
+            container,
+            launch,
+            held,
+            neighbours,
+            networks,
+            wiring,
+            size,
+            attached,
+        })
     }
 
     /// Connects to the shim of a running container; `None` if it ends before that.
@@ -332,6 +416,119 @@ impl Engine {
         Ok(self.images.remove(text, force, &in_use)?)
     }
 
+    /// Removes a network, unless a container runs in it.
+    pub fn remove_network(&self, network: &Network) -> Result<()> {
+        let mut active = Vec::new();
+        for container in self.containers.list()? {
+            let connections = Connections::read(&self.containers.exec_directory(&container.id))?;
+            if connections.networks.contains_key(&network.name) {
+                active.push(format!("name:\"{}\" id:\"{}\"", container.name, container.short_id()));
+            }
+        }
+        if !active.is_empty() {
+            return Err(Error::new(format!(
+                "error while removing network: network {} has active endpoints ({})",
+                network.name,
+                active.join(", ")
+            )));
+        }
+        self.networks.remove(network)
+    }
+
+    /// Removes all networks that no container is to be in, running or not.
+    pub fn prune_networks(&self) -> Result<Vec<Network>> {
+        let containers = self.containers.list()?;
+        let mut networks = self.networks.list()?;
+        networks.retain(|network| {
+            !network.is_predefined()
+                && containers.iter().all(|container| !container.networks.contains_key(&network.name))
+        });
+        networks.iter().try_for_each(|network| self.networks.remove(network))?;
+        Ok(networks)
+    }
+
+    /// Puts a container into one more network, at once if it runs.
+    pub fn connect_network(
+        &self,
+        network: &Network,
+        container: &Container,
+        membership: &Membership,
+    ) -> Result<()> {
+        if container.networks.is_empty() && Sharing::of(&container.host_config)?.network != Share::Own {
+            return Err(Error::new(format!(
+                "container {} shares the network of another, or of the host, and cannot be connected to one",
+                container.name
+            )));
+        }
+        wiring::check(network, membership)?;
+        let lock = self.networks.lock()?;
+        let mut container = self.containers.find(&container.id)?;
+        if container.networks.contains_key(&network.name) {
+            return Err(Error::new(format!(
+                "endpoint with name {} already exists in network {}",
+                container.name, network.name
+            )));
+        }
+        container.networks.insert(network.name.clone(), membership.clone());
+        if container.host_config.network_mode == "none" {
+            network.name.clone_into(&mut container.host_config.network_mode);
+        }
+        self.containers.finish(&container)?;
+        drop(lock);
+        self.with_running(&container, |process, directory| {
+            let plugged = self.networks.plug(&container, directory, process, &network.name, membership);
+            if plugged.is_err() {
+                self.forget_network(&container, &network.name)?;
+            }
+            plugged
+        })
+    }
+
+    /// Takes a container out of a network, at once if it runs.
+    pub fn disconnect_network(&self, network: &Network, container: &Container) -> Result<()> {
+        if !container.networks.contains_key(&network.name) {
+            return Err(Error::new(format!(
+                "container {} is not connected to network {}",
+                container.id, network.name
+            )));
+        }
+        self.forget_network(container, &network.name)?;
+        self.with_running(container, |_, directory| self.networks.unplug(container, directory, &network.name))
+    }
+
+    /// Records that a container is not to be in a network.
+    fn forget_network(&self, container: &Container, name: &str) -> Result<()> {
+        let _lock = self.networks.lock()?;
+        let mut container = self.containers.find(&container.id)?;
+        container.networks.remove(name);
+        if container.networks.is_empty() {
+            "none".clone_into(&mut container.host_config.network_mode);
+        }
+        self.containers.finish(&container)
+    }
+
+    /// Does something with a running container's process, and has the shim and the files in its `/etc` follow what has
+    /// become of its networks. One that does not run needs nothing.
+    fn with_running(
+        &self,
+        container: &Container,
+        act: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<()>,
+    ) -> Result<()> {
+        let state = self.state(container)?;
+        if state.status != Status::Running {
+            return Ok(());
+        }
+        let neighbour = Neighbour::find(container, &state, Namespaces::NET)?;
+        let directory = self.containers.exec_directory(&container.id);
+        act(neighbour.as_fd(), &directory)?;
+        if let Some(mut connection) = self.connect(container)? {
+            connection.send(&Frame::Names(etc::servers(&container.host_config)?))?;
+            connection.finish()?;
+        }
+        let container = self.containers.find(&container.id)?;
+        etc::write(&container, &self.containers.directory(&container.id), &Connections::read(&directory)?)
+    }
+
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
     ///
     /// One container that cannot be put right does not keep the others from it; the reasons are returned.
@@ -347,6 +544,7 @@ impl Engine {
             return self.containers.remove(held);
         };
         clean_cgroup(&container)?;
+        self.networks.release(&container.id, &self.containers.exec_directory(&container.id))?;
         if container.host_config.auto_remove {
             volumes::remove_anonymous(&self.folders.data, &container)?;
         }

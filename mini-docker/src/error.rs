@@ -65,6 +65,7 @@ from!(
     chroot::Error,
     capabilities::Error,
     cgroups::Error,
+    networking::Error,
     overlay_layers::Error,
     image_pull::Error,
     image_pull::reference::ReferenceError,

@@ -3,27 +3,23 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::Path;
+
+use networking::names::{self, ExtraHost, Resolver};
 
 use crate::container::Container;
 use crate::error::{Error, Result};
-
-/// The names every host knows itself by.
-const LOCAL_NAMES: &str = "127.0.0.1\tlocalhost\n\
-    ::1\tlocalhost ip6-localhost ip6-loopback\n\
-    fe00::\tip6-localnet\n\
-    ff00::\tip6-mcastprefix\n\
-    ff02::1\tip6-allnodes\n\
-    ff02::2\tip6-allrouters\n";
+use crate::host_config::HostConfig;
+use crate::networks::membership::{Connection, Connections};
 
 /// Writes the files for `container` into its `directory`.
-pub fn write(container: &Container, directory: &Path) -> Result<()> {
-    let shares_network = container.host_config.network_mode == "host";
-    let hosts = if shares_network { of_the_host("/etc/hosts")? } else { LOCAL_NAMES.to_owned() };
+pub fn write(container: &Container, directory: &Path, connections: &Connections) -> Result<()> {
+    let host = &container.host_config;
     let files = [
         ("hostname", format!("{}\n", container.config.hostname)),
-        ("hosts", hosts),
-        ("resolv.conf", of_the_host("/etc/resolv.conf")?),
+        ("hosts", hosts(container, connections)?),
+        ("resolv.conf", resolver(host, connections)?.to_string()),
     ];
     for (name, text) in files {
         let path = directory.join(name);
@@ -32,8 +28,57 @@ pub fn write(container: &Container, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The name servers that a container's own server asks: the user's, or the host's, which are asked from the host.
+pub fn servers(host: &HostConfig) -> Result<Vec<IpAddr>> {
+    Ok(of_the_host()?.or_user(&of_the_user(host)).servers)
+}
+
+fn hosts(container: &Container, connections: &Connections) -> Result<String> {
+    let host = &container.host_config;
+    let extra = host.extra_hosts.iter().map(|text| ExtraHost::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    // A container that shares the host's network is known there as the host is.
+    if host.network_mode == "host" {
+        let line = |ExtraHost { name, address }| {
+            format!("{}\t{name}\n", address.unwrap_or(IpAddr::from([127, 0, 0, 1])))
+        };
+        return Ok(read("/etc/hosts")? + &extra.into_iter().map(line).collect::<String>());
+    }
+    let (hostname, domain) = (&container.config.hostname, &container.config.domainname);
+    let known_as = if domain.is_empty() {
+        vec![hostname.clone()]
+    } else {
+        vec![format!("{hostname}.{domain}"), hostname.clone()]
+    };
+    let own = |connection: &Connection| {
+        connection.addresses.iter().map(|(ip, _)| (*ip, known_as.clone())).collect::<Vec<_>>()
+    };
+    let own: Vec<_> = connections.networks.values().flat_map(own).collect();
+    let mut gateways = connections.networks.values().flat_map(|connection| &connection.gateways);
+    Ok(names::hosts(&extra, &own, gateways.next().copied())?)
+}
+
+fn resolver(host: &HostConfig, connections: &Connections) -> Result<Resolver> {
+    let (hosts, user) = (of_the_host()?, of_the_user(host));
+    let mut addresses = connections.networks.values().flat_map(|connection| &connection.addresses);
+    Ok(if connections.have_names() {
+        hosts.or_user(&user).internal()
+    } else if host.network_mode == "host" {
+        hosts.or_user(&user)
+    } else {
+        hosts.without_loopback(addresses.any(|(ip, _)| ip.is_ipv6())).or_user(&user)
+    })
+}
+
+fn of_the_user(host: &HostConfig) -> Resolver {
+    Resolver { servers: host.dns.clone(), search: host.dns_search.clone(), options: host.dns_options.clone() }
+}
+
+fn of_the_host() -> Result<Resolver> {
+    Ok(Resolver::parse(&read("/etc/resolv.conf")?))
+}
+
 /// The host's own file, or nothing if it has none.
-fn of_the_host(path: &str) -> Result<String> {
+fn read(path: &str) -> Result<String> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),

@@ -1,9 +1,12 @@
 //! What the host lends a container, in the shape of `docker inspect`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::networks::ports::Bindings;
 
 /// The part of a container that depends on the host. Sizes are bytes, and 0 means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -11,8 +14,20 @@ use serde::{Deserialize, Serialize};
 pub struct HostConfig {
     /// `-v` as the user wrote them.
     pub binds: Vec<String>,
-    /// `none` or `host`.
+    /// The name of the network that it is in first; `none`, `host`, or `container:ID` for another container's.
     pub network_mode: String,
+    /// Ports of its own that are published, and where on the host.
+    pub port_bindings: Bindings,
+    /// Whether every port that it exposes is published.
+    pub publish_all_ports: bool,
+    /// Name servers, in place of the host's.
+    pub dns: Vec<IpAddr>,
+    /// Options of name resolution (`resolv.conf(5)`).
+    pub dns_options: Vec<String>,
+    /// Domains that short names are looked up in.
+    pub dns_search: Vec<String>,
+    /// Lines for `/etc/hosts`: `NAME:ADDRESS`.
+    pub extra_hosts: Vec<String>,
     /// Whose process ids it sees: empty for its own, `host`, `container:ID`.
     pub pid_mode: String,
     /// Whose shared memory it sees: `private`, `shareable`, `none`, `host`, `container:ID`.

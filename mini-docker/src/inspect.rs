@@ -1,11 +1,15 @@
 //! Everything about one object, in the shape of `docker inspect`.
 
+use std::collections::BTreeMap;
+
 use image_pull::Image;
 use serde_json::{Map, Value, json};
 
 use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::networks::Network;
+use crate::networks::membership::{Connection, Connections, Membership, PublishedPort};
 
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -17,6 +21,8 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     let Value::Object(mut object) = value(container) else { unreachable!("a record is an object") };
     // The engine's own, not Docker's.
     object.remove("Layers");
+    object.remove("Networks");
+    object.insert("NetworkSettings".to_owned(), network_settings(engine, container)?);
     object.insert("Name".to_owned(), format!("/{}", container.name).into());
     object.insert("State".to_owned(), self::state(&state));
     object.insert("Config".to_owned(), config(container));
@@ -45,6 +51,123 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     Ok(Value::Object(object))
 }
 
+/// What it has of networks: nothing, while it does not run, but the names of those that it will be in.
+fn network_settings(engine: &Engine, container: &Container) -> Result<Value> {
+    let directory = engine.containers().exec_directory(&container.id);
+    let Connections { networks, ports } = Connections::read(&directory)?;
+    let mut bound: BTreeMap<String, Vec<Value>> =
+        container.config.exposed_ports.iter().map(|port| (port.clone(), Vec::new())).collect();
+    for PublishedPort { protocol, host, target } in &ports {
+        let binding = json!({ "HostIp": host.ip().to_string(), "HostPort": host.port().to_string() });
+        bound.entry(format!("{}/{protocol}", target.port())).or_default().push(binding);
+    }
+    let bound: Map<String, Value> = bound
+        .into_iter()
+        // Docker writes null for a port that is only exposed, and none at all for a container that does not run.
+        .filter(|_| !networks.is_empty())
+        .map(|(port, places)| (port, if places.is_empty() { Value::Null } else { places.into() }))
+        .collect();
+    let mut settings = Map::new();
+    settings.insert("Bridge".to_owned(), "".into());
+    settings.insert("Ports".to_owned(), bound.into());
+    let each: Map<String, Value> = container
+        .networks
+        .iter()
+        .map(|(name, membership)| (name.clone(), endpoint(membership, networks.get(name))))
+        .collect();
+    // The older keys repeat those of the default network.
+    let first = each.get("bridge").cloned().unwrap_or_else(|| endpoint(&Membership::default(), None));
+    for key in [
+        "EndpointID",
+        "Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "MacAddress",
+    ] {
+        settings.insert(key.to_owned(), first[key].clone());
+    }
+    settings.insert("Networks".to_owned(), each.into());
+    Ok(settings.into())
+}
+
+/// What a container has of one network.
+fn endpoint(membership: &Membership, connection: Option<&Connection>) -> Value {
+    let address = |v4: bool| {
+        let mut addresses = connection.iter().flat_map(|connection| &connection.addresses);
+        addresses
+            .find(|(ip, _)| ip.is_ipv4() == v4)
+            .map(|(ip, prefix)| (ip.to_string(), *prefix))
+            .unwrap_or_default()
+    };
+    let gateway = |v4: bool| {
+        let mut gateways = connection.iter().flat_map(|connection| &connection.gateways);
+        gateways.find(|ip| ip.is_ipv4() == v4).map(ToString::to_string).unwrap_or_default()
+    };
+    let wanted =
+        |v4: bool| membership.addresses.iter().find(|ip| ip.is_ipv4() == v4).map(ToString::to_string);
+    let mut ipam = Map::new();
+    for (key, v4) in [("IPv4Address", true), ("IPv6Address", false)] {
+        ipam.extend(wanted(v4).map(|address| (key.to_owned(), address.into())));
+    }
+    let list = |names: &[String]| if names.is_empty() { Value::Null } else { names.into() };
+    let names = connection.map(|connection| connection.names.as_slice()).unwrap_or_default();
+    json!({
+        "IPAMConfig": if ipam.is_empty() { Value::Null } else { ipam.into() },
+        "Links": null,
+        "Aliases": list(&membership.aliases),
+        "MacAddress": connection.map(|connection| connection.mac_address.clone()).unwrap_or_default(),
+        "DriverOpts": null,
+        "NetworkID": connection.map(|connection| connection.network_id.clone()).unwrap_or_default(),
+        "EndpointID": connection.map(|connection| connection.endpoint_id.clone()).unwrap_or_default(),
+        "Gateway": gateway(true),
+        "IPAddress": address(true).0,
+        "IPPrefixLen": address(true).1,
+        "IPv6Gateway": gateway(false),
+        "GlobalIPv6Address": address(false).0,
+        "GlobalIPv6PrefixLen": address(false).1,
+        "DNSNames": list(names),
+    })
+}
+
+/// A network, with the containers that run in it.
+pub fn network(engine: &Engine, network: &Network) -> Result<Value> {
+    let mut containers = Map::new();
+    for container in engine.containers().list()? {
+        let connections = Connections::read(&engine.containers().exec_directory(&container.id))?;
+        let Some(connection) = connections.networks.get(&network.name) else { continue };
+        let address = |v4: bool| {
+            let found = connection.addresses.iter().find(|(ip, _)| ip.is_ipv4() == v4);
+            found.map(|(ip, prefix)| format!("{ip}/{prefix}")).unwrap_or_default()
+        };
+        containers.insert(
+            container.id.clone(),
+            json!({
+                "Name": container.name,
+                "EndpointID": connection.endpoint_id,
+                "MacAddress": connection.mac_address,
+                "IPv4Address": address(true),
+                "IPv6Address": address(false),
+            }),
+        );
+    }
+    let mut object = value(network);
+    let pools = network.ipam.config.iter();
+    object["IPAM"]["Options"] = json!({});
+    object["IPAM"]["Config"] = pools
+        .map(|pool| json!({ "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway.to_string() }))
+        .collect();
+    object["EnableIPv4"] = true.into();
+    object["Attachable"] = false.into();
+    object["Ingress"] = false.into();
+    object["ConfigFrom"] = json!({ "Network": "" });
+    object["ConfigOnly"] = false.into();
+    object["Containers"] = containers.into();
+    Ok(object)
+}
+
 fn value(record: &impl serde::Serialize) -> Value {
     serde_json::to_value(record).expect("the engine's records have text keys only")
 }
@@ -70,6 +193,11 @@ fn state(state: &State) -> Value {
 /// Docker writes null for a missing list or map of a config.
 fn config(container: &Container) -> Value {
     let mut config = value(&container.config);
+    config["ExposedPorts"] = if container.config.exposed_ports.is_empty() {
+        Value::Null
+    } else {
+        set(&container.config.exposed_ports)
+    };
     if container.config.volumes.is_empty() {
         config["Volumes"] = Value::Null;
     } else {

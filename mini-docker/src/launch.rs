@@ -33,7 +33,7 @@ const MAX_ACCOUNTS: u64 = 4 << 20;
 pub struct Wires<'a> {
     /// Closed by the kernel when the program starts; else an exit code and a message come out.
     pub report: OwnedFd,
-    /// When the shim has made what the child needs from outside, its cgroup, a byte comes out, and then the filter on
+    /// When the shim has made what the child needs from outside, its cgroup and its connections, a byte comes out, and then the filter on
     /// system calls.
     pub gate: OwnedFd,
     /// Its standard streams.
@@ -181,7 +181,7 @@ fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour])
         }
     }
     if launch.sharing.network == Share::Own {
-        raise_loopback()?;
+        networking::link::loopback_up(&networking::Socket::open()?)?;
     }
     sysctls::apply(&launch.sysctls)?;
     set_oom_score(launch.oom_score_adj)?;
@@ -305,22 +305,6 @@ fn tell(report: OwnedFd, error: &Error) -> u8 {
     // If the shim has gone there is nobody to tell; the exit code says the same.
     let told = File::from(report).write_all(&message);
     if told.is_err() { 125 } else { code }
-}
-
-/// Sets the `IFF_UP` flag of the new network namespace's loopback device, which starts down.
-fn raise_loopback() -> Result<()> {
-    let attempt = "bring up the loopback device";
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
-        .map_err(|errno| Error::kernel(attempt, errno))?;
-    // SAFETY: an all-zero `ifreq` is a valid one.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-    // SAFETY: SIOCSIFFLAGS reads an `ifreq`, which lives until the call returns.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    nix::errno::Errno::result(result).map(drop).map_err(|errno| Error::kernel(attempt, errno))
 }
 
 /// The text of one of the image's account files; empty if the image has none.

@@ -14,6 +14,7 @@
 //! | [`etc`], [`skeleton`], [`volumes`], [`limits`], [`confinement`], [`ulimits`], [`sysctls`], [`devices`], [`sharing`] | parts of a container that are made or decided on their own |
 //! | [`plan`] | from a record to what the kernel will be asked for; pure |
 //! | [`shim`] | the process that outlives the command and waits for the container |
+//! | [`networks`] | networks, and who is in them |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
@@ -47,6 +48,7 @@ pub mod logs;
 pub mod mounts;
 pub mod names;
 pub mod neighbour;
+pub mod networks;
 pub mod plan;
 pub mod sharing;
 pub mod shim;

@@ -116,10 +116,6 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         ..Overlay::default()
     };
     let sharing = Sharing::of(host)?;
-    if !matches!(host.network_mode.as_str(), "none" | "host") && !host.network_mode.starts_with("container:")
-    {
-        return Err(Error::new(format!("network {} not found", host.network_mode)));
-    }
     let (devices, rules) = devices::of(host)?;
     let mut limits = limits::from_host_config(host)?;
     limits.devices.extend(rules);

@@ -8,7 +8,7 @@
 //!                    upper/ work/     its writable layer
 //!                    ID-json.log      its output
 //! DATA/names/NAME                     a link to the ID; making it is what makes a name unique
-//! EXEC/ID/                            exists while something is under way: the list of what a crash may have
+//! EXEC/containers/ID/                 exists while something is under way: the list of what a crash may have
 //!                                     left behind. Lies in memory, so a reboot empties it
 //! ```
 
@@ -59,8 +59,9 @@ impl Containers {
     pub fn open(data: &Path, exec: &Path) -> Result<Self> {
         files::make_dir(&data.join("containers"), true)?;
         files::make_dir(&data.join("names"), true)?;
-        files::make_dir(exec, true)?;
-        Ok(Self { data: data.to_owned(), exec: exec.to_owned() })
+        let exec = exec.join("containers");
+        files::make_dir(&exec, true)?;
+        Ok(Self { data: data.to_owned(), exec })
     }
 
     /// The directory of container `id`.

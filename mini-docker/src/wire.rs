@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -37,6 +38,9 @@ pub enum Frame {
     Signal(u8),
     /// To the shim: send me output from now on.
     Attach,
+    /// To the shim: the container is in other networks now. If names are known there, it needs a name server, which asks
+    /// these.
+    Names(Vec<IpAddr>),
     /// From the shim: the container runs.
     Started,
     /// From the shim: the container could not be started.
@@ -67,6 +71,9 @@ impl Frame {
             Self::Started => (7, Vec::new()),
             Self::Failed { code, message } => (8, [&[*code], message.as_bytes()].concat()),
             Self::Exited(code) => (9, vec![*code]),
+            Self::Names(servers) => {
+                (10, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").into_bytes())
+            }
         }
     }
 
@@ -86,6 +93,10 @@ impl Frame {
                 Self::Failed { code: *code, message: String::from_utf8_lossy(message).into_owned() }
             }
             (9, &[code]) => Self::Exited(code),
+            (10, servers) => {
+                let servers = std::str::from_utf8(servers).ok()?.split_whitespace();
+                Self::Names(servers.map(|server| server.parse().ok()).collect::<Option<_>>()?)
+            }
             _ => return None,
         })
     }
@@ -236,6 +247,8 @@ mod tests {
             Frame::Started,
             Frame::Failed { code: 127, message: "no".to_owned() },
             Frame::Exited(3),
+            Frame::Names(vec![IpAddr::from([127, 0, 0, 53]), "fd00::1".parse().unwrap()]),
+            Frame::Names(Vec::new()),
         ];
         for frame in &frames {
             ours.send(frame).unwrap();

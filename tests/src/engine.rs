@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::rootfs::Rootfs;
-use crate::{output, stdout, until};
+use crate::{network, output, stdout, until};
 
 /// mini-docker on empty folders.
 pub struct Engine {
@@ -14,8 +14,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without images.
+    /// An engine without images, in this test's own network ([`network::own`]).
     pub fn new() -> Self {
+        network::own();
         Self { folder: tempfile::tempdir().expect("a temporary directory") }
     }
 
@@ -46,6 +47,24 @@ impl Engine {
     /// Where it keeps what is fleeting.
     pub fn exec(&self) -> PathBuf {
         self.folder.path().join("exec")
+    }
+
+    /// Where it keeps what is fleeting about containers.
+    pub fn fleeting(&self) -> PathBuf {
+        self.exec().join("containers")
+    }
+
+    /// The addresses that are taken in any of its networks.
+    pub fn leases(&self) -> Vec<String> {
+        let networks = self.exec().join("networks");
+        if !networks.exists() {
+            return Vec::new();
+        }
+        let taken = |network: &String| {
+            let leases = networks.join(network).join("leases");
+            if leases.exists() { Self::entries(&leases) } else { Vec::new() }
+        };
+        Self::entries(&networks).iter().flat_map(taken).collect()
     }
 
     /// A folder for the test's own files.
@@ -112,7 +131,8 @@ impl Drop for Engine {
         // A shim answers before it has tidied up.
         let is_empty = |path: PathBuf| !path.exists() || Self::entries(&path).is_empty();
         if !std::thread::panicking() {
-            until("nothing fleeting stays", || is_empty(self.exec()));
+            until("nothing fleeting stays", || is_empty(self.fleeting()));
+            until("no address is taken", || self.leases().is_empty());
             until("no container stays", || is_empty(self.data().join("containers")));
             until("no name stays", || is_empty(self.data().join("names")));
         }

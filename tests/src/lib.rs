@@ -6,6 +6,7 @@
 pub mod debian;
 pub mod engine;
 pub mod http;
+pub mod network;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;

@@ -96,6 +96,8 @@ impl Default for Image {
 
 impl Registry {
     /// Starts an empty registry that anybody may use.
+    ///
+    /// It is in this test's own network ([`crate::network::own`]), as an engine that the test makes is.
     pub fn start() -> Self {
         Self::with_settings("")
     }
@@ -106,6 +108,7 @@ impl Registry {
     }
 
     fn with_settings(settings: &str) -> Self {
+        crate::network::own();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name).display().to_string();
         fs::write(at("htpasswd"), HTPASSWD).expect("a fresh directory");

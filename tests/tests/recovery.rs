@@ -63,7 +63,7 @@ fn the_command_is_killed_at_twenty_moments_of_pull_and_run() {
     }
     // A container whose command was killed goes on, and removes itself at its end.
     until("nothing is left", || {
-        engine.ok(&["ps", "-aq"]).is_empty() && Engine::entries(&engine.exec()).is_empty()
+        engine.ok(&["ps", "-aq"]).is_empty() && Engine::entries(&engine.fleeting()).is_empty()
     });
     engine.ok(&["ps", "-a"]);
     assert_eq!(Engine::entries(&engine.data().join("containers")), Vec::<String>::new());

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Container,
     /// An image
     Image,
+    /// A network
+    Network,
 }
 
 impl Options {
@@ -66,6 +68,9 @@ impl Options {
     }
 
     fn find(&self, engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value> {
+        if kind == Some(Kind::Network) {
+            return inspect::network(engine, &engine.networks().find(name)?);
+        }
         if kind != Some(Kind::Image) {
             match engine.containers().find(name) {
                 Ok(container) => {
@@ -89,7 +94,10 @@ impl Options {
         match engine.images().resolve(name) {
             Ok(image) => Ok(inspect::image(&image)),
             Err(image_pull::Error::NoSuchImage { .. }) if kind.is_none() => {
-                Err(Error::new(format!("No such object: {name}")))
+                match engine.networks().find(name) {
+                    Ok(network) => inspect::network(engine, &network),
+                    Err(_) => Err(Error::new(format!("No such object: {name}"))),
+                }
             }
             Err(error) => Err(error.into()),
         }

@@ -8,8 +8,10 @@ mod info;
 mod inspect;
 mod kill;
 mod logs;
+mod network;
 mod options;
 mod output;
+mod port;
 mod ps;
 mod pull;
 mod rm;
@@ -86,9 +88,14 @@ enum Command {
     /// Manage containers
     #[command(subcommand, arg_required_else_help = true)]
     Container(Container),
+    /// List port mappings or a specific mapping for the container
+    Port(port::Options),
     /// Manage images
     #[command(subcommand, arg_required_else_help = true)]
     Image(Image),
+    /// Manage networks
+    #[command(subcommand, arg_required_else_help = true)]
+    Network(network::Command),
 }
 
 #[derive(Subcommand)]
@@ -109,6 +116,8 @@ enum Container {
     Logs(logs::Options),
     /// Display detailed information on one or more containers
     Inspect(inspect::Options),
+    /// List port mappings or a specific mapping for the container
+    Port(port::Options),
 }
 
 #[derive(Subcommand)]
@@ -176,6 +185,8 @@ impl Cli {
                 options.run(&open()?, Some(inspect::Kind::Container))
             }
             Command::Image(Image::Inspect(options)) => options.run(&open()?, Some(inspect::Kind::Image)),
+            Command::Port(options) | Command::Container(Container::Port(options)) => options.run(&open()?),
+            Command::Network(command) => command.run(&open()?),
             Command::Version(options) => options.run(),
             Command::Info(options) => options.run(&open()?),
             Command::Doctor => Ok(doctor::run()),

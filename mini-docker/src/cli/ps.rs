@@ -1,5 +1,6 @@
 //! `ps`: containers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use image_pull::Reference;
 use jiff::{SignedDuration, Timestamp};
 use mini_docker::container::{Container, State, Status};
 use mini_docker::format::units;
+use mini_docker::networks::membership::{Connections, PublishedPort};
 use mini_docker::{Engine, Error, Result};
 use serde_json::{Value, json};
 
@@ -135,7 +137,7 @@ impl Options {
             "RunningFor": format!("{} ago", age(&container.created)?),
             "Status": status(state)?,
             "State": state.status.word(),
-            "Ports": "",
+            "Ports": ports(engine, container)?,
             "Names": container.name,
             "Size": size,
             "Labels": labels.join(","),
@@ -163,6 +165,46 @@ fn shown_image(engine: &Engine, container: &Container) -> Result<String> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// `0.0.0.0:8080->80/tcp, 443/tcp`: where its ports are published, and which ones are only exposed. Neighbours become
+/// one range.
+fn ports(engine: &Engine, container: &Container) -> Result<String> {
+    let directory = engine.containers().exec_directory(&container.id);
+    let connections = Connections::read(&directory)?;
+    if connections.networks.is_empty() {
+        return Ok(String::new());
+    }
+    let name = |port: &PublishedPort| format!("{}/{}", port.target.port(), port.protocol);
+    let mut published = connections.ports;
+    let known: Vec<String> = published.iter().map(name).collect();
+    published.sort_by_key(|port| (port.protocol, port.host.ip(), port.target.port(), port.host.port()));
+    // Each with how many ports follow one another, on both sides.
+    let mut ranges: Vec<(PublishedPort, u16)> = Vec::new();
+    for port in published {
+        match ranges.last_mut() {
+            Some((first, count))
+                if (first.protocol, first.host.ip()) == (port.protocol, port.host.ip())
+                    && u32::from(first.target.port()) + u32::from(*count)
+                        == u32::from(port.target.port())
+                    && u32::from(first.host.port()) + u32::from(*count) == u32::from(port.host.port()) =>
+            {
+                *count += 1;
+            }
+            _ => ranges.push((port, 1)),
+        }
+    }
+    let range = |first: u16, count: u16| {
+        if count == 1 { first.to_string() } else { format!("{first}-{}", first + (count - 1)) }
+    };
+    let exposed = container.config.exposed_ports.iter().filter(|exposed| !known.contains(exposed)).cloned();
+    let shown = ranges.iter().map(|(port, count)| {
+        let (host, inside) = (range(port.host.port(), *count), range(port.target.port(), *count));
+        let address = SocketAddr::new(port.host.ip(), 0).to_string();
+        let address = address.strip_suffix(":0").unwrap_or(&address);
+        format!("{address}:{host}->{inside}/{}", port.protocol)
+    });
+    Ok(shown.chain(exposed).collect::<Vec<_>>().join(", "))
 }
 
 fn size(engine: &Engine, container: &Container) -> Result<String> {
@@ -248,7 +290,12 @@ fn matches_one(
                 || mount.destination.to_str() == Some(value)
                 || mount.source.to_str() == Some(value)
         }),
-        _ => container.host_config.network_mode == value,
+        _ => {
+            let is_meant = |name: &String| {
+                name == value || engine.networks().find(value).is_ok_and(|network| network.name == *name)
+            };
+            container.host_config.network_mode == value || container.networks.keys().any(is_meant)
+        }
     })
 }
 

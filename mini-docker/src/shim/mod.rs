@@ -23,6 +23,8 @@ use crate::container::{Container, State, Status};
 use crate::error::{Error, Result};
 use crate::logs;
 use crate::neighbour::Neighbour;
+use crate::networks::Networks;
+use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
 use crate::store::{Containers, Held};
 use crate::volumes;
@@ -47,6 +49,10 @@ pub struct Task {
     pub held: Held,
     /// The containers whose namespaces it joins.
     pub neighbours: Vec<Neighbour>,
+    /// The networks.
+    pub networks: Networks,
+    /// What it has claimed of them, if anything.
+    pub wiring: Option<Wiring>,
     /// The size of the user's terminal, lines and columns, if the container is to have one like it.
     pub size: Option<(u16, u16)>,
     /// Whether the command that asks for the start wants the output.
@@ -93,23 +99,28 @@ pub fn start(task: Task) -> Result<Connection> {
 
 /// The shim's life.
 fn serve(task: Task, mut command: Connection) -> Result<()> {
-    let Task { containers, data, container, launch, held, neighbours, size, attached } = task;
+    let Task { containers, data, container, launch, held, neighbours, networks, wiring, size, attached } =
+        task;
     let mut kept = vec![held.lock.as_fd(), command.as_fd()];
     kept.extend(neighbours.iter().map(AsFd::as_fd));
+    kept.extend(wiring.iter().flat_map(Wiring::descriptors));
     detach(&kept)?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let mut state = containers.state(&container.id)?;
-    let mut running = match Running::start(&containers, &launch, &neighbours, size) {
-        Ok(running) => running,
-        Err(error) => {
-            launch.cgroup.remove()?;
-            let code = error.exit_code().unwrap_or(125);
-            state = State { exit_code: code, error: error.to_string(), ..state };
-            conclude(&containers, &data, &container, held, &state)?;
-            command.send(&Frame::Failed { code, message: error.to_string() })?;
-            return command.finish();
-        }
-    };
+    let exec_directory = containers.exec_directory(&container.id);
+    let mut running =
+        match Running::start(&containers, &launch, &neighbours, &networks, wiring.as_ref(), size) {
+            Ok(running) => running,
+            Err(error) => {
+                launch.cgroup.remove()?;
+                networks.release(&container.id, &exec_directory)?;
+                let code = error.exit_code().unwrap_or(125);
+                state = State { exit_code: code, error: error.to_string(), ..state };
+                conclude(&containers, &data, &container, held, &state)?;
+                command.send(&Frame::Failed { code, message: error.to_string() })?;
+                return command.finish();
+            }
+        };
     state = State {
         status: Status::Running,
         pid: running.child.pid().as_raw(),
@@ -124,6 +135,9 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     release_streams()?;
     running.clients.push(command);
     let exit = running.watch(&listener)?;
+    // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
+    drop((running.live.names.take(), wiring));
+    networks.release(&container.id, &exec_directory)?;
 
     if container.host_config.auto_remove {
         // For everybody else it is gone with this; what it was made of can be removed while they go on.

@@ -1,8 +1,11 @@
 //! A container that runs, seen from its shim: what comes from where, and goes to whom.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
+use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit, spawn};
 
@@ -11,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::launch::{self, Wires};
 use crate::logs::{Stream, Writer};
 use crate::neighbour::Neighbour;
+use crate::networks::Networks;
+use crate::networks::membership::Connections;
+use crate::networks::wiring::{self, Live, Wiring};
 use crate::plan::Launch;
 use crate::store::Containers;
 use crate::terminal;
@@ -23,6 +29,11 @@ const MAX_WAITING_INPUT: usize = 1 << 16;
 /// A container that runs, seen from its shim.
 pub(super) struct Running {
     pub(super) child: Child,
+    /// What its networks need.
+    pub(super) live: Live,
+    networks: Networks,
+    /// Its fleeting directory, where its networks are recorded.
+    directory: PathBuf,
     log: Writer,
     /// Why the log is not whole, if it is not.
     pub(super) log_failure: Option<String>,
@@ -67,6 +78,8 @@ impl Running {
         containers: &Containers,
         launch: &Launch,
         neighbours: &[Neighbour],
+        networks: &Networks,
+        wiring: Option<&Wiring>,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
         let log = Writer::open(&containers.log(&launch.id))?;
@@ -96,14 +109,18 @@ impl Running {
             if !early {
                 furnish(launch)?;
             }
+            let live = wiring.map(|wiring| wiring.connect(child.as_fd())).transpose()?.unwrap_or_default();
             streams::open_gate(gate, launch.confinement.filter()?.as_ref());
             let ends = pending.take()?;
             streams::hear(report)?;
-            Ok(ends)
+            Ok((ends, live))
         })();
         match started {
-            Ok(Ends { input, outputs, terminal }) => Ok(Self {
+            Ok((Ends { input, outputs, terminal }, live)) => Ok(Self {
                 child,
+                live,
+                networks: networks.clone(),
+                directory: containers.exec_directory(&launch.id),
                 log,
                 log_failure: None,
                 input,
@@ -128,6 +145,9 @@ impl Running {
     pub(super) fn watch(&mut self, listener: &UnixListener) -> Result<Exit> {
         loop {
             let ready = self.poll(listener)?;
+            if let Some(server) = self.live.names.as_mut().filter(|_| ready.names) {
+                wiring::answer(server, &self.networks, &self.directory);
+            }
             if ready.input {
                 self.feed()?;
             }
@@ -172,14 +192,25 @@ impl Running {
             sources.push(Source::Client(index));
             fds.push(PollFd::new(client.connection.as_fd(), events));
         }
+        let asked = self.live.names.as_ref().map(Server::descriptors).unwrap_or_default();
+        sources.extend(asked.iter().map(|_| Source::Names));
+        fds.extend(asked);
+        let timeout = self.live.names.as_ref().and_then(Server::timeout).map_or(PollTimeout::NONE, |left| {
+            // Rounded up, so that the last round does not spin.
+            PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::MAX)
+        });
+        let mut ready = Ready::default();
         loop {
-            match poll(&mut fds, PollTimeout::NONE) {
+            match poll(&mut fds, timeout) {
+                Ok(0) => {
+                    ready.names = true;
+                    break;
+                }
                 Ok(_) => break,
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(Error::kernel("wait for events", errno)),
             }
         }
-        let mut ready = Ready::default();
         for (source, fd) in sources.into_iter().zip(&fds) {
             if !fd.any().unwrap_or(true) {
                 continue;
@@ -188,6 +219,7 @@ impl Running {
                 Source::Ended => ready.ended = true,
                 Source::Listener => ready.listener = true,
                 Source::Input => ready.input = true,
+                Source::Names => ready.names = true,
                 Source::Output(stream) => ready.outputs.push(stream),
                 Source::Client(index) => {
                     let events = fd.revents().unwrap_or(PollFlags::all());
@@ -273,11 +305,21 @@ impl Running {
                         terminal::set_size(terminal, rows, columns)?;
                     }
                 }
+                Frame::Names(servers) => self.learn_names(&servers)?,
                 _ => {}
             }
         }
         self.clients[index].gone |= closed;
         if self.waiting.is_empty() { Ok(()) } else { self.feed() }
+    }
+
+    /// The container is in other networks now: gives it a name server, if there are names, and it has none yet.
+    fn learn_names(&mut self, servers: &[IpAddr]) -> Result<()> {
+        if self.live.names.is_none() && Connections::read(&self.directory)?.have_names() {
+            let namespace = networking::netns::of(self.child.as_fd())?;
+            self.live.names = Some(wiring::name_server(namespace.as_fd(), servers)?);
+        }
+        Ok(())
     }
 
     /// The input has ended: at once, or when the container has taken what waits. A terminal's never ends.
@@ -340,6 +382,7 @@ fn furnish(launch: &Launch) -> Result<()> {
 enum Source {
     Ended,
     Listener,
+    Names,
     Input,
     Output(Stream),
     Client(usize),
@@ -350,6 +393,8 @@ enum Source {
 struct Ready {
     ended: bool,
     listener: bool,
+    /// Whether the name server has something to do.
+    names: bool,
     input: bool,
     outputs: Vec<Stream>,
     /// Which, and whether they have said something, or gone.

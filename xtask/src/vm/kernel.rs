@@ -20,6 +20,26 @@ const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
     "overlay",
+    // Bridges and veth pairs.
+    "llc",
+    "stp",
+    "bridge",
+    "veth",
+    // The firewall.
+    "libcrc32c",
+    "nf_defrag_ipv6",
+    "nf_defrag_ipv4",
+    "nf_conntrack",
+    "nf_nat",
+    "nfnetlink",
+    "nf_tables",
+    "nft_ct",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "nft_fib",
+    "nft_fib_ipv4",
+    "nft_fib_ipv6",
 ];
 
 /// A kernel's files.

@@ -1,5 +1,6 @@
 //! What a new container is to be like: the options that `run` shares with every command that makes one.
 
+mod connections;
 mod isolation;
 mod resources;
 
@@ -12,6 +13,7 @@ use mini_docker::host_config::HostConfig;
 use mini_docker::{Error, Result, mounts};
 
 use super::options;
+use connections::Connections;
 use isolation::Isolation;
 use resources::Resources;
 
@@ -75,9 +77,8 @@ pub(crate) struct Settings {
     /// Mount a tmpfs
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     tmpfs: Vec<String>,
-    /// The network: none or host
-    #[arg(long, visible_alias = "net", default_value = "none")]
-    network: String,
+    #[command(flatten)]
+    connections: Connections,
     #[command(flatten)]
     resources: Resources,
     #[command(flatten)]
@@ -120,7 +121,7 @@ impl Settings {
             mounts.push(mounts::parse_tmpfs(text)?);
         }
         mounts::require_distinct(&mounts)?;
-        let config = Config {
+        let mut config = Config {
             hostname: self.hostname.unwrap_or_default(),
             domainname: self.domainname.unwrap_or_default(),
             user: self.user.unwrap_or_default(),
@@ -143,7 +144,6 @@ impl Settings {
         let mut host_config = HostConfig {
             binds: self.volume,
             tmpfs: self.tmpfs.iter().map(|text| options::target_and_options(text)).collect(),
-            network_mode: self.network,
             auto_remove: self.rm,
             init: self.init,
             readonly_rootfs: self.read_only,
@@ -151,6 +151,7 @@ impl Settings {
         };
         self.resources.set(&mut host_config);
         self.isolation.set(&mut host_config)?;
-        Ok(Request { name: self.name, config, host_config, mounts })
+        let networks = self.connections.set(&mut config, &mut host_config)?;
+        Ok(Request { name: self.name, config, host_config, mounts, networks })
     }
 }
