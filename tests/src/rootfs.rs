@@ -12,10 +12,10 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Programs that the tests call by name.
 const APPLETS: &[&str] = &[
     "awk", "cat", "chmod", "chown", "cp", "cut", "dd", "df", "echo", "env", "false", "find", "grep", "head",
-    "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc", "ps", "pwd",
-    "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat", "sync", "tail", "tar", "test",
-    "touch", "tr", "trap", "true", "tty", "umount", "uname", "unlink", "unshare", "usleep", "wc", "whoami",
-    "yes",
+    "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc", "nproc", "nslookup",
+    "ping", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat", "sync",
+    "tail", "tar", "test", "touch", "tr", "trap", "true", "tty", "umount", "uname", "unlink", "unshare",
+    "usleep", "wc", "whoami", "yes",
 ];
 
 /// A directory that can serve as a root, removed when dropped.

@@ -1,6 +1,6 @@
 //! `ps`: containers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use mini_docker::container::{Container, State, Status};
 use mini_docker::format::units;
 use mini_docker::networks::membership::{Connections, PublishedPort};
 use mini_docker::{Engine, Error, Result};
+use networking::{Port, Protocol};
 use serde_json::{Value, json};
 
 use super::output::{self, Columns};
@@ -167,44 +168,48 @@ fn shown_image(engine: &Engine, container: &Container) -> Result<String> {
     }
 }
 
-/// `0.0.0.0:8080->80/tcp, 443/tcp`: where its ports are published, and which ones are only exposed. Neighbours become
-/// one range.
+/// `443/tcp, 0.0.0.0:8080->80/tcp`: which ports are only exposed, and where the others are published. As with Docker,
+/// neighbours that are the same outside and inside become one range, and others follow by themselves.
 fn ports(engine: &Engine, container: &Container) -> Result<String> {
     let directory = engine.containers().exec_directory(&container.id);
     let connections = Connections::read(&directory)?;
     if connections.networks.is_empty() {
         return Ok(String::new());
     }
-    let name = |port: &PublishedPort| format!("{}/{}", port.target.port(), port.protocol);
-    let mut published = connections.ports;
-    let known: Vec<String> = published.iter().map(name).collect();
-    published.sort_by_key(|port| (port.protocol, port.host.ip(), port.target.port(), port.host.port()));
-    // Each with how many ports follow one another, on both sides.
-    let mut ranges: Vec<(PublishedPort, u16)> = Vec::new();
-    for port in published {
-        match ranges.last_mut() {
-            Some((first, count))
-                if (first.protocol, first.host.ip()) == (port.protocol, port.host.ip())
-                    && u32::from(first.target.port()) + u32::from(*count)
-                        == u32::from(port.target.port())
-                    && u32::from(first.host.port()) + u32::from(*count) == u32::from(port.host.port()) =>
-            {
-                *count += 1;
+    // Port inside, the host's address, port outside, protocol: the order in which they are shown.
+    let mut all: Vec<(u16, Option<IpAddr>, u16, Protocol)> = Vec::new();
+    for PublishedPort { protocol, host, target } in &connections.ports {
+        all.push((target.port(), Some(host.ip()), host.port(), *protocol));
+    }
+    for exposed in &container.config.exposed_ports {
+        for Port { number, protocol } in networking::ports::parse_exposed(exposed)? {
+            if all.iter().all(|&(inside, _, _, other)| (inside, other) != (number, protocol)) {
+                all.push((number, None, number, protocol));
             }
-            _ => ranges.push((port, 1)),
         }
     }
-    let range = |first: u16, count: u16| {
-        if count == 1 { first.to_string() } else { format!("{first}-{}", first + (count - 1)) }
+    all.sort_unstable();
+    let mut ranges: Vec<(Option<IpAddr>, Protocol, u16, u16)> = Vec::new();
+    let mut others = Vec::new();
+    for (inside, address, outside, protocol) in all {
+        let last = ranges.iter_mut().rfind(|range| (range.0, range.1) == (address, protocol));
+        match (last, address) {
+            (_, Some(address)) if outside != inside => {
+                others.push(format!("{}->{inside}/{protocol}", SocketAddr::new(address, outside)));
+            }
+            (Some((_, _, _, last)), _) if inside == *last + 1 => *last = inside,
+            _ => ranges.push((address, protocol, inside, inside)),
+        }
+    }
+    let range = |(address, protocol, first, last): (Option<IpAddr>, Protocol, u16, u16)| {
+        let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        match address {
+            None => format!("{ports}/{protocol}"),
+            Some(IpAddr::V4(address)) => format!("{address}:{ports}->{ports}/{protocol}"),
+            Some(IpAddr::V6(address)) => format!("[{address}]:{ports}->{ports}/{protocol}"),
+        }
     };
-    let exposed = container.config.exposed_ports.iter().filter(|exposed| !known.contains(exposed)).cloned();
-    let shown = ranges.iter().map(|(port, count)| {
-        let (host, inside) = (range(port.host.port(), *count), range(port.target.port(), *count));
-        let address = SocketAddr::new(port.host.ip(), 0).to_string();
-        let address = address.strip_suffix(":0").unwrap_or(&address);
-        format!("{address}:{host}->{inside}/{}", port.protocol)
-    });
-    Ok(shown.chain(exposed).collect::<Vec<_>>().join(", "))
+    Ok(ranges.into_iter().map(range).chain(others).collect::<Vec<_>>().join(", "))
 }
 
 fn size(engine: &Engine, container: &Container) -> Result<String> {

@@ -136,14 +136,21 @@ impl Networks {
         self.give_back(&container.id, &connection)
     }
 
-    /// Gives back what a container that has ended had of its networks. Its devices have ended with it.
+    /// Gives back what a container that has ended had of its networks. Its devices end by themselves, a little later.
     pub fn release(&self, id: &str, directory: &Path) -> Result<()> {
         let connections = Connections::read(directory)?;
         if !connections.ports.is_empty() {
             let ports: Vec<_> = connections.ports.iter().map(PublishedPort::publication).collect();
             self.firewall().unpublish(&nftables::Socket::open()?, &ports)?;
         }
-        connections.networks.values().try_for_each(|connection| self.give_back(id, connection))
+        if connections.networks.is_empty() {
+            return Ok(());
+        }
+        let host = Socket::open()?;
+        connections.networks.values().try_for_each(|connection| {
+            networking::link::down(&host, &connection.host_end)?;
+            self.give_back(id, connection)
+        })
     }
 
     fn give_back(&self, id: &str, connection: &Connection) -> Result<()> {

@@ -71,6 +71,19 @@ pub fn delete(socket: &Socket, name: &str) -> Result<()> {
     socket.request(&[Request::new("remove", name, Rt::DelLink(message)).accept(Errno::ENODEV)])
 }
 
+/// Switches a device off; one that is gone is fine. A bridge that it is a port of forgets who was behind it.
+///
+/// The end of a container's last process is not yet the end of its network: the kernel takes the namespace apart later,
+/// and until then it answers for its addresses, which may be another container's by now. To remove the device at once
+/// would do too, but costs the kernel a grace period of many milliseconds. (To switch off only the bridge's port does
+/// not do: news of the other end's carrier, which travel slowly, may switch it on again.)
+pub fn down(socket: &Socket, name: &str) -> Result<()> {
+    tracing::info!("switch {name} off");
+    let mut message = message([LinkAttribute::IfName(name.to_owned())]);
+    message.header.change_mask = LinkFlags::Up;
+    socket.request(&[Request::new("switch off", name, Rt::NewLink(message)).accept(Errno::ENODEV)])
+}
+
 /// Switches the loopback device on. It has its addresses, 127.0.0.1 and `::1`, from then on.
 pub fn loopback_up(socket: &Socket) -> Result<()> {
     tracing::info!("switch lo on");

@@ -29,7 +29,7 @@ const SUITES: &[Suite] = &[
     // Those that need no registry.
     Suite {
         folder: "tests",
-        only: &["lifecycle", "recovery", "run", "terminal"],
+        only: &["confinement", "lifecycle", "recovery", "run", "terminal"],
         skip: &["the_command_is_killed_at_twenty_moments_of_pull_and_run"],
     },
 ];
