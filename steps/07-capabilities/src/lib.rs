@@ -10,7 +10,7 @@
 //! | [`set`] | capabilities by name and as bits: [`Set`] |
 //! | [`choice`] | which ones a container gets: Docker's default, `--cap-add`, `--cap-drop` |
 //! | [`sets`] | the five sets of a process, and what `execve` makes of them: [`Sets`] |
-//! | [`file`] | what a file gives to whoever runs it |
+//! | [`mod@file`] | what a file gives to whoever runs it |
 //! | [`assume`] | the kernel calls, in the order in which they must be made |
 //!
 //! The flow: [`choice::choose`]; in the child, [`assume::bound`], then the change of user with
