@@ -185,6 +185,25 @@ pub fn set_propagation(tree: &impl AsFd, propagation: Propagation, recursive: bo
         .map_err(|errno| Error::new("set the mount propagation to", format!("{propagation:?}"), errno))
 }
 
+/// Shows the files of `tree`, or with `recursive` of all mounts in it, under other owners: the ids on the disk are taken
+/// as ids in the user namespace `userns`, and shown as what they are outside (`MOUNT_ATTR_IDMAP`, step 9). The tree
+/// must be attached nowhere, and must not be mapped already.
+pub fn map_ids(tree: &impl AsFd, userns: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let attr = MountAttr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        userns_fd: userns.as_raw_fd() as u64,
+        ..MountAttr::default()
+    };
+    mount_setattr(tree.as_fd(), recursive, &attr).map_err(|errno| {
+        let error = Error::new("map the owners of", "a mount's files", errno);
+        match errno {
+            Errno::EINVAL => error.hint("its file system, on this kernel, cannot: ext4, xfs and btrfs can"),
+            Errno::EPERM => error.hint("this needs the host's root, and a mount that is not mapped yet"),
+            _ => error,
+        }
+    })
+}
+
 /// `struct mount_attr` of `mount_setattr(2)`.
 #[repr(C)]
 #[derive(Default)]
