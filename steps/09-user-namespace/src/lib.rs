@@ -2,10 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assign;
+pub mod child;
 mod error;
+pub mod holder;
 pub mod map;
+pub mod root;
 pub mod subordinate;
 
+pub use assign::assign;
+pub use child::spawn;
 pub use error::{Error, Result};
+pub use holder::UserNamespace;
 pub use map::{IdMap, IdMaps, Range};
+pub use root::become_root;
 pub use subordinate::Accounts;

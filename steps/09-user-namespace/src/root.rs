@@ -1,0 +1,93 @@
+//! Root of a user namespace: becoming it, and furnishing a root as it.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use chroot::mount::Attributes;
+use chroot::{Error as KernelError, Plan, Source, devices, plan};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
+use pid_namespace::Namespaces;
+
+use crate::error::Result;
+use crate::map::IdMaps;
+
+/// Becomes user 0 and group 0 of the user namespace that this process is in, and gives up all other groups.
+///
+/// A process in a new namespace keeps the ids it had outside. Until the maps are set, and it has taken on ids that they
+/// have, it is nobody (65534) inside, and cannot make a file.
+///
+/// # Errors
+/// EINVAL if the maps are not set yet, or lack 0.
+pub fn become_root() -> Result<()> {
+    match nix::unistd::setgroups(&[]) {
+        // `deny` was the price for a map that nobody with privileges has written: the groups stay.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(KernelError::new("give up", "the groups", errno).into()),
+    }
+    take_ids()
+}
+
+/// Becomes user 0 and group 0, with the groups that the process has.
+pub(crate) fn take_ids() -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(gid, gid, gid).and_then(|()| nix::unistd::setresuid(uid, uid, uid)).map_err(
+        |errno| KernelError::new("become", "root of the user namespace", errno).hint("its maps must hold 0"),
+    )?;
+    tracing::info!("this process is root of its user namespace now");
+    Ok(())
+}
+
+/// Changes `plan` to what root of a user namespace with `maps` may do, whose process has made the namespaces `own` as
+/// well. To be applied before [`crate::Scaffold::raise`] or [`host_devices`].
+///
+/// - A kernel file system can be mounted by root of the namespace that it shows: procfs belongs to the pid namespace,
+///   sysfs to the network's, mqueue to that of IPC, cgroup to that of cgroups. What is shared with the host is bound
+///   from there.
+/// - devpts has a group for terminals, 5, which the maps may not have: without it the terminals belong to who opens
+///   them.
+pub fn adapt(plan: &mut Plan, maps: &IdMaps, own: Namespaces) {
+    for mount in &mut plan.mounts {
+        let Source::Filesystem { fstype, options } = &mut mount.source else { continue };
+        let owner = match *fstype {
+            "proc" => Namespaces::PID,
+            "sysfs" => Namespaces::NET,
+            "mqueue" => Namespaces::IPC,
+            "cgroup" | "cgroup2" => Namespaces::CGROUP,
+            "devpts" => {
+                options.retain(|(key, value)| key != "gid" || is_mapped(value.as_deref(), maps));
+                continue;
+            }
+            _ => continue,
+        };
+        if !own.contains(owner) {
+            mount.source = Source::Bind { from: mount.target.clone(), recursive: true };
+        }
+    }
+}
+
+fn is_mapped(gid: Option<&str>, maps: &IdMaps) -> bool {
+    gid.and_then(|gid| gid.parse().ok()).and_then(|gid| maps.gids.to_outside(gid)).is_some()
+}
+
+/// Binds the host's device nodes of the same names in place of those that `plan` would make: `mknod(2)` is refused in
+/// a user namespace, whoever asks. For an ordinary user; the host's root makes nodes ([`crate::Scaffold`]).
+pub fn host_devices(plan: &mut Plan) {
+    for device in std::mem::take(&mut plan.devices) {
+        let path = device.path;
+        plan.mounts
+            .push(plan::Mount { follow: false, ..plan::bind(path.clone(), path, Attributes::default()) });
+    }
+}
+
+/// Makes the standard links in `/dev`, inside, after [`chroot::enter`]: a plan without devices to make leaves them out.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn link_devices() -> Result<()> {
+    for (name, target) in devices::LINKS {
+        let path = Path::new("/dev").join(name);
+        symlink(target, &path).map_err(|error| KernelError::new("make the link", path.display(), error))?;
+    }
+    Ok(())
+}
