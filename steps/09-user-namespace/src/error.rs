@@ -47,6 +47,9 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
+    /// Nothing says where this user's files are.
+    #[error("cannot find a folder for containers: set XDG_DATA_HOME or HOME to an absolute path")]
+    Folder,
     /// What a child process could not do, in its words.
     #[error("{0}")]
     Outside(String),

@@ -1,5 +1,4 @@
 //! # Step 9: root that is not root
-
 #![forbid(unsafe_code)]
 
 pub mod assign;
@@ -10,6 +9,7 @@ pub mod idmapped;
 pub mod map;
 pub mod overlay;
 pub mod root;
+pub mod rootless;
 pub mod scaffold;
 pub mod subordinate;
 
