@@ -58,9 +58,10 @@ impl Overlay {
     pub fn plan(&self) -> Vec<Setting> {
         use Setting::{Directory, Flag, Text};
         // Redirects, an index and metadata-only copies make an upper directory that only the same overlay on the same
-        // host understands. Ours is read by `changes` and `write_layer`, so whatever the kernel's defaults are: off.
+        // host understands. Ours is read by `changes` and `write_layer`, so whatever the kernel's defaults are: off. For
+        // redirects that is spelled `nofollow`: `off` still follows those that it finds, and `userxattr` refuses it.
         let mut plan: Vec<_> =
-            [("redirect_dir", "off"), ("index", "off"), ("metacopy", "off"), ("xino", "off")]
+            [("redirect_dir", "nofollow"), ("index", "off"), ("metacopy", "off"), ("xino", "off")]
                 .map(|(key, value)| Text(key, value.to_owned()))
                 .into();
         if self.marks == Marks::User {

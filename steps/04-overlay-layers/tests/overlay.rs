@@ -182,7 +182,7 @@ fn the_plan_is_plain_data() {
     };
     let plan: Vec<_> = overlay.plan().iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(plan.join("\n"), @r"
-    redirect_dir=off
+    redirect_dir=nofollow
     index=off
     metacopy=off
     xino=off
