@@ -50,7 +50,21 @@ pub fn shifted_overlay(
         return Err(Error::Overlay("the id maps must hold 0".to_owned()));
     };
     let overlay = Overlay { lowers, upper, ..overlay.clone() };
-    Ok(with_files_of(uid, gid, || overlay.mount())??)
+    let tree = with_files_of(uid, gid, || overlay.mount())??;
+    if overlay.upper.is_some() {
+        refuse_read_only(&tree)?;
+    }
+    Ok(tree)
+}
+
+/// When overlayfs cannot work in its work directory, it says so in the kernel's log, and mounts read-only.
+fn refuse_read_only(tree: &OwnedFd) -> Result<()> {
+    let state = rustix::fs::fstatvfs(tree)
+        .map_err(|errno| KernelError::new("look at", "the overlay's mount", errno))?;
+    if state.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Err(Error::Overlay("it can only be read (`dmesg` has the kernel's reason)".to_owned()));
+    }
+    Ok(())
 }
 
 /// Calls `action` as somebody whose new files belong to `uid` and `gid`, with all the privileges of before.

@@ -1,5 +1,6 @@
 //! Root of a user namespace: becoming it, and furnishing a root as it.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -80,11 +81,15 @@ pub fn host_devices(plan: &mut Plan) {
     }
 }
 
-/// Makes the standard links in `/dev`, inside, after [`chroot::enter`]: a plan without devices to make leaves them out.
+/// [`chroot::enter`] as root of a user namespace, with a plan that was adapted: `/dev` gets its links afterwards.
+///
+/// The host's root directory serves to attach the tree to: whoever this process is outside, it can enter that.
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn link_devices() -> Result<()> {
+pub fn enter(tree: &OwnedFd, plan: &Plan) -> Result<()> {
+    chroot::enter(tree, Path::new("/"), plan)?;
+    // Step 1 makes them together with the devices, of which there are none in such a plan.
     for (name, target) in devices::LINKS {
         let path = Path::new("/dev").join(name);
         symlink(target, &path).map_err(|error| KernelError::new("make the link", path.display(), error))?;
