@@ -27,8 +27,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(PROGRAM).with_file_name("examples").join(name)
 }
 
-/// A host with one user more, which only the commands know that are run on it: they have a mount namespace in which the
-/// account files are others.
+/// A host with one user more, which only the commands know that are run on it: they have a mount namespace in which
+/// `/etc` is another.
 pub(crate) struct Host {
     directory: TempDir,
     /// What is shown in place of what.
@@ -50,19 +50,20 @@ impl Host {
         open_to_all(host.path());
         fs::create_dir(host.path().join("home")).expect("a fresh directory");
         chown(host.path().join("home"), Some(UID), Some(UID)).expect("these tests run as root");
+        let etc = host.path().join("etc");
+        fs::create_dir(&etc).expect("a fresh directory");
         let passwd = format!("root:x:0:0::/root:/bin/sh\ntester:x:{UID}:{UID}::/:/bin/sh\n");
         let group = format!("root:x:0:\ntester:x:{UID}:\n");
         for (name, text) in
             [("passwd", passwd.as_str()), ("group", &group), ("subuid", subuid), ("subgid", subgid)]
         {
-            let file = host.path().join(name);
-            fs::write(&file, text).expect("a fresh directory");
-            host.cover(&Path::new("/etc").join(name), &file);
+            fs::write(etc.join(name), text).expect("a fresh directory");
         }
+        host.cover(Path::new("/etc"), &etc);
         host
     }
 
-    /// Shows the file `by` in place of `target`.
+    /// Shows `by` in place of `target`.
     pub(crate) fn cover(&mut self, target: &Path, by: &Path) {
         assert!(target.exists(), "this test needs {} on the host", target.display());
         self.covers.push((by.to_owned(), target.to_owned()));
