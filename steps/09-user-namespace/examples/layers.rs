@@ -46,7 +46,7 @@ fn start_remapped(
     let userns = UserNamespace::with(&maps)?;
     let mut scaffold = Scaffold::raise(Path::new("/run"), &mut plan, &maps)?;
     let tree = shifted_overlay(&overlay, &userns, &mut scaffold)?;
-    let child = user_namespace::spawn(own, &maps, || become_program(&tree, &plan, command))?;
+    let child = user_namespace::spawn(own, None, &maps, || become_program(&tree, &plan, command))?;
     scaffold.take_down()?;
     Ok(child)
 }

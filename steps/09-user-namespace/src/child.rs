@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 
 use chroot::{Error as KernelError, Result as KernelResult};
 use pid_namespace::{Child, Namespaces};
@@ -18,12 +19,18 @@ use crate::root::become_root;
 /// The maps can only be set from outside, and until then the child is nobody: it waits.
 ///
 /// # Errors
-/// As [`pid_namespace::spawn`] and [`assign`]; the child is gone then.
-pub fn spawn(namespaces: Namespaces, maps: &IdMaps, body: impl FnOnce() -> u8) -> Result<Child> {
+/// As [`IdMaps::root`], [`pid_namespace::spawn`] and [`assign`]; there is no child then.
+pub fn spawn(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    maps: &IdMaps,
+    body: impl FnOnce() -> u8,
+) -> Result<Child> {
+    maps.root()?;
     let (gate, opener) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
         .map_err(|errno| KernelError::new("make", "a pipe", errno))?;
     let mut opener = Some(File::from(opener));
-    let child = pid_namespace::spawn(namespaces | Namespaces::USER, None, || {
+    let child = pid_namespace::spawn(namespaces | Namespaces::USER, cgroup, || {
         // The child's copy: with it gone, the pipe ends when this process does.
         opener.take();
         match wait_at(File::from(gate)) {

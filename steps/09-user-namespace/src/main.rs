@@ -78,7 +78,7 @@ fn start_remapped(
     let tree = mount::clone_tree(&options.rootfs, false)?;
     shift(&tree, UserNamespace::with(maps)?.as_fd(), false)?;
     let scaffold = Scaffold::raise(Path::new("/tmp"), &mut plan, maps)?;
-    let child = user_namespace::spawn(own, maps, || become_program(options, &tree, &plan, given))?;
+    let child = user_namespace::spawn(own, None, maps, || become_program(options, &tree, &plan, given))?;
     scaffold.take_down()?;
     Ok(child)
 }

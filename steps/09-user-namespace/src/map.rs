@@ -126,6 +126,17 @@ impl IdMaps {
         Self { uids: IdMap::root_only(uid), gids: IdMap::root_only(gid) }
     }
 
+    /// The ids outside of root, 0, and of its group. Without them nobody inside could set anything up.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the maps lack one.
+    pub fn root(&self) -> Result<(u32, u32)> {
+        match (self.uids.to_outside(0), self.gids.to_outside(0)) {
+            (Some(uid), Some(gid)) => Ok((uid, gid)),
+            _ => Err(Error::Map("it does not hold root, 0".to_owned())),
+        }
+    }
+
     /// The maps of a process, given by its directory, such as `/proc/self`, as this process sees their outside.
     ///
     /// # Errors

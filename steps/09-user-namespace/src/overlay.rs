@@ -45,10 +45,7 @@ pub fn shifted_overlay(
             Some(Upper { upper: shown.join(upper), work: shown.join(work) })
         }
     };
-    let maps = userns.maps();
-    let (Some(uid), Some(gid)) = (maps.uids.to_outside(0), maps.gids.to_outside(0)) else {
-        return Err(Error::Overlay("the id maps must hold 0".to_owned()));
-    };
+    let (uid, gid) = userns.maps().root()?;
     let overlay = Overlay { lowers, upper, ..overlay.clone() };
     let tree = with_files_of(uid, gid, || overlay.mount())??;
     if overlay.upper.is_some() {

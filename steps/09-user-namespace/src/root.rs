@@ -18,6 +18,9 @@ use crate::map::IdMaps;
 /// A process in a new namespace keeps the ids it had outside. Until the maps are set, and it has taken on ids that they
 /// have, it is nobody (65534) inside, and cannot make a file.
 ///
+/// A change of ids makes a process *undumpable* (`PR_SET_DUMPABLE(2const)`), and the files in `/proc/self` then belong to
+/// the host's root until the next `execve(2)`: `oom_score_adj` has to be written before, or by somebody else.
+///
 /// # Errors
 /// EINVAL if the maps are not set yet, or lack 0.
 pub fn become_root() -> Result<()> {
@@ -43,17 +46,20 @@ pub(crate) fn take_ids() -> Result<()> {
 /// well. To be applied before [`crate::Scaffold::raise`] or [`host_devices`].
 ///
 /// - A kernel file system can be mounted by root of the namespace that it shows: procfs belongs to the pid namespace,
-///   sysfs to the network's, mqueue to that of IPC, cgroup to that of cgroups. What is shared with the host is bound
-///   from there.
+///   sysfs to the network's, cgroup to that of cgroups. What is shared with the host is bound from there. That of
+///   message queues is left out then: a host may not have it mounted, and `mq_open(3)` works without.
 /// - devpts has a group for terminals, 5, which the maps may not have: without it the terminals belong to who opens
 ///   them.
 pub fn adapt(plan: &mut Plan, maps: &IdMaps, own: Namespaces) {
+    plan.mounts.retain(|mount| {
+        let queues = matches!(mount.source, Source::Filesystem { fstype: "mqueue", .. });
+        !queues || own.contains(Namespaces::IPC)
+    });
     for mount in &mut plan.mounts {
         let Source::Filesystem { fstype, options } = &mut mount.source else { continue };
         let owner = match *fstype {
             "proc" => Namespaces::PID,
             "sysfs" => Namespaces::NET,
-            "mqueue" => Namespaces::IPC,
             "cgroup" | "cgroup2" => Namespaces::CGROUP,
             "devpts" => {
                 options.retain(|(key, value)| key != "gid" || is_mapped(value.as_deref(), maps));
@@ -95,4 +101,40 @@ pub fn enter(tree: &OwnedFd, plan: &Plan) -> Result<()> {
         symlink(target, &path).map_err(|error| KernelError::new("make the link", path.display(), error))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is different in an adapted plan.
+    fn changes(maps: &IdMaps, own: Namespaces) -> String {
+        let hybrid = "31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let before = Plan::container(hybrid);
+        let mut after = before.clone();
+        adapt(&mut after, maps, own);
+        let line = |sign: char, mount: &plan::Mount| format!("{sign} {mount}\n");
+        let gone =
+            before.mounts.iter().filter(|mount| !after.mounts.contains(mount)).map(|mount| line('-', mount));
+        let new =
+            after.mounts.iter().filter(|mount| !before.mounts.contains(mount)).map(|mount| line('+', mount));
+        gone.chain(new).collect()
+    }
+
+    #[test]
+    fn what_such_a_root_may_mount() {
+        assert_eq!(changes(&IdMaps::identity(), Namespaces::all()), "");
+        insta::assert_snapshot!(changes(&IdMaps::root_only(1000, 1000), Namespaces::all()));
+        insta::assert_snapshot!(changes(&IdMaps::identity(), Namespaces::MOUNT));
+    }
+
+    #[test]
+    fn devices_are_the_hosts() {
+        let mut plan = Plan::container("");
+        let before = plan.mounts.len();
+        host_devices(&mut plan);
+        let bound: String = plan.mounts[before..].iter().map(|mount| format!("{mount}\n")).collect();
+        assert!(plan.devices.is_empty());
+        insta::assert_snapshot!(bound);
+    }
 }

@@ -44,8 +44,9 @@ pub fn own_maps() -> Result<(IdMaps, Option<Error>)> {
 /// user receivers only (`mount_namespaces(7)`), so that what the host mounts later still appears.
 ///
 /// # Errors
-/// What the kernel refuses, and as [`assign`].
+/// What the kernel refuses, and as [`IdMaps::root`] and [`assign`].
 pub fn enter(maps: &IdMaps) -> Result<()> {
+    maps.root()?;
     let pipe = || {
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map(|(reader, writer)| (File::from(reader), Some(File::from(writer))))

@@ -93,6 +93,21 @@ fn a_tree_that_holds_the_scaffold_does_not_show_it() {
     assert_eq!(seen.trim(), there.to_string());
 }
 
+#[test]
+fn a_shared_tree_may_lie_where_nobody_else_can_go() {
+    let root = Rootfs::busybox();
+    // Its parent is root's alone.
+    let parent = tempfile::tempdir().unwrap();
+    let shared = parent.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    open_to_all(&shared);
+    fs::write(shared.join("file"), "seen\n").unwrap();
+    let bind = format!("{}:/shared", shared.display());
+    let file = format!("{}/file:/etc/deep/file", shared.display());
+    let line = "cat /shared/file /etc/deep/file; stat -c %u /shared/file; touch /shared/new || echo refused";
+    assert_eq!(sh(&root, &["--bind", &bind, "--bind", &file], line), "seen\nseen\n65534\nrefused\n");
+}
+
 /// Two layers and a container on them: `base` has files of three owners, `top` one more.
 struct Layers {
     base: Rootfs,
