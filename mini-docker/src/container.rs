@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use overlay_layers::ChainId;
 use serde::{Deserialize, Serialize};
+use user_namespace::IdMaps;
 
+use crate::error::Result;
 use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
 
@@ -38,6 +40,9 @@ pub struct Container {
     pub host_config: HostConfig,
     /// The image's layers, lowest first.
     pub layers: Vec<ChainId>,
+    /// Which ids inside are which on the host, if not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
     /// The networks it is in, by their names, and what it asks of each. Those of others, or of the host, are not here.
     #[serde(default)]
     pub networks: BTreeMap<String, Membership>,
@@ -160,6 +165,28 @@ pub enum Status {
     Running,
     /// It has run.
     Exited,
+}
+
+/// Which ids inside are which on the host, in the kernel's format (`user_namespaces(7)`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Ids {
+    /// Users.
+    pub users: String,
+    /// Groups.
+    pub groups: String,
+}
+
+impl Ids {
+    /// What they say.
+    pub fn maps(&self) -> Result<IdMaps> {
+        Ok(IdMaps { uids: self.users.parse()?, gids: self.groups.parse()? })
+    }
+
+    /// The record of `maps`.
+    pub fn of(maps: &IdMaps) -> Self {
+        Self { users: maps.uids.to_string(), groups: maps.gids.to_string() }
+    }
 }
 
 impl Status {

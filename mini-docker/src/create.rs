@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use image_pull::Image;
 use image_pull::config::RunConfig;
 
-use crate::container::{Config, Container, MountPoint};
+use crate::container::{Config, Container, Ids, MountPoint};
 use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
@@ -25,6 +25,8 @@ pub struct Request {
     pub mounts: Vec<mounts::Request>,
     /// The networks it is to be in, and what it asks of them.
     pub networks: BTreeMap<String, Membership>,
+    /// Which ids inside are which on the host, if not the same.
+    pub ids: Option<Ids>,
 }
 
 /// The record of a container called `name`; its mounts' sources are known by now.
@@ -54,6 +56,7 @@ pub fn container(
         host_config: request.host_config,
         layers: image.chain.clone(),
         networks: request.networks,
+        ids: request.ids,
     })
 }
 

@@ -9,8 +9,9 @@ use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::ChainId;
 use pid_namespace::Namespaces;
+use user_namespace::Accounts;
 
-use crate::container::{Container, MountKind, MountPoint, State, Status};
+use crate::container::{Container, Ids, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour::Neighbour;
@@ -45,6 +46,8 @@ pub struct Engine {
     images: Store,
     containers: Containers,
     networks: Networks,
+    /// Whose subordinate ids containers get, if not the host's own.
+    remap: Option<String>,
 }
 
 /// A container that was just created, and is still held.
@@ -65,11 +68,14 @@ impl Created {
 
 impl Engine {
     /// Opens what lies in `folders`, and makes what is missing.
-    pub fn open(folders: Folders) -> Result<Self> {
+    ///
+    /// With `remap`, `default` or `USER[:GROUP]`, new containers have the subordinate ids of that user: root inside is
+    /// nobody outside.
+    pub fn open(folders: Folders, remap: Option<String>) -> Result<Self> {
         let images = Store::open(&folders.data)?;
         let containers = Containers::open(&folders.data, &folders.exec)?;
         let networks = Networks::open(&folders.data, &folders.exec);
-        Ok(Self { folders, images, containers, networks })
+        Ok(Self { folders, images, containers, networks, remap })
     }
 
     /// The images.
@@ -108,9 +114,13 @@ impl Engine {
     fn create_in(&self, image: &Image, mut request: Request, held: &Held) -> Result<(Container, Launch)> {
         self.settle_sharing(&mut request)?;
         self.settle_networks(&mut request)?;
+        self.settle_ids(&mut request)?;
         let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
         let created = (|| {
-            let mounts = request.mounts.iter().map(|mount| self.provide(mount)).collect::<Result<_>>()?;
+            let owner =
+                request.ids.as_ref().map(|ids| ids.maps()?.root().map_err(Error::from)).transpose()?;
+            let mounts =
+                request.mounts.iter().map(|mount| self.provide(mount, owner)).collect::<Result<_>>()?;
             let container = create::container(&held.id, name.clone(), image, request, mounts)?;
             // What cannot be started should not be created.
             let launch = self.launch(&container)?;
@@ -197,6 +207,40 @@ impl Engine {
         Ok(())
     }
 
+    /// The user ids that the engine gives to its containers, if it gives them others than the host's.
+    fn settle_ids(&self, request: &mut Request) -> Result<()> {
+        let host = &request.host_config;
+        if !["", "host"].contains(&host.userns_mode.as_str()) {
+            return Err(Error::new(format!("--userns: invalid USER mode: {}", host.userns_mode)));
+        }
+        let Some(user) = self.remap.as_ref().filter(|_| host.userns_mode != "host") else { return Ok(()) };
+        let shared = |what: &str| {
+            Error::new(format!(
+                "cannot share {what} when user namespaces are enabled (--userns=host gives the container the host's ids)"
+            ))
+        };
+        if host.privileged {
+            return Err(Error::new(
+                "privileged mode is incompatible with user namespaces: it must run with --userns=host",
+            ));
+        }
+        let sharing = Sharing::of(host)?;
+        for (share, kind) in [
+            (&sharing.network, "network"),
+            (&sharing.pid, "PID"),
+            (&sharing.ipc, "IPC"),
+            (&sharing.uts, "UTS"),
+        ] {
+            match share {
+                Share::Own => {}
+                Share::Host => return Err(shared(&format!("the host's {kind} namespace"))),
+                Share::Container(_) => return Err(shared(&format!("another container's {kind} namespace"))),
+            }
+        }
+        request.ids = Some(Ids::of(&Accounts::read()?.remapped(user)?));
+        Ok(())
+    }
+
     /// Claims what a container needs of its networks, and writes the files that depend on it.
     fn wire(&self, container: &Container) -> Result<Option<Wiring>> {
         let directory = self.containers.exec_directory(&container.id);
@@ -219,7 +263,7 @@ impl Engine {
     }
 
     /// Makes what a mount needs on the host.
-    fn provide(&self, request: &mounts::Request) -> Result<MountPoint> {
+    fn provide(&self, request: &mounts::Request, owner: Option<(u32, u32)>) -> Result<MountPoint> {
         let mut mount = request.mount.clone();
         match mount.kind {
             MountKind::Bind if mount.source.exists() => {}
@@ -233,7 +277,7 @@ impl Engine {
             MountKind::Volume => {
                 mount.anonymous = mount.name.is_none();
                 let name = mount.name.take().map_or_else(volumes::anonymous_name, Ok)?;
-                mount.source = volumes::make(&self.folders.data, &name)?;
+                mount.source = volumes::make(&self.folders.data, &name, owner)?;
                 mount.name = Some(name);
             }
             MountKind::Tmpfs => {}

@@ -69,7 +69,8 @@ from!(
     overlay_layers::Error,
     image_pull::Error,
     image_pull::reference::ReferenceError,
-    seccomp::Error
+    seccomp::Error,
+    user_namespace::Error
 );
 
 impl From<chroot::program::ExecError> for Error {

@@ -24,6 +24,11 @@ pub fn write(container: &Container, directory: &Path, connections: &Connections)
     for (name, text) in files {
         let path = directory.join(name);
         fs::write(&path, text).map_err(|error| Error::file("write", &path, error))?;
+        if let Some(ids) = &container.ids {
+            let (uid, gid) = ids.maps()?.root()?;
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+                .map_err(|error| Error::file("give away", &path, error))?;
+        }
     }
     Ok(())
 }

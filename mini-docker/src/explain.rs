@@ -20,6 +20,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("networking", "06-networking"),
     ("capabilities", "07-capabilities"),
     ("seccomp", "08-seccomp"),
+    ("user_namespace", "09-user-namespace"),
     ("mini_docker", "the engine"),
 ];
 

@@ -35,6 +35,8 @@ pub struct HostConfig {
     /// Whose hostname it has: empty for its own, or `host`.
     #[serde(rename = "UTSMode")]
     pub uts_mode: String,
+    /// Whose user ids it has: empty for those that the engine gives to all containers, or `host`.
+    pub userns_mode: String,
     /// Where it sees the root of the cgroup tree: `private` or `host`.
     pub cgroupns_mode: String,
     /// Whether it is removed when it ends.

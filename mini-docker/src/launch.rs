@@ -40,6 +40,8 @@ pub struct Wires<'a> {
     pub streams: Streams,
     /// The containers whose namespaces it joins.
     pub neighbours: &'a [Neighbour],
+    /// The root, if it was made outside because the container's own root could not.
+    pub tree: Option<OwnedFd>,
     /// Another container's `/dev/shm`, if it shares that.
     pub shared_memory: Option<OwnedFd>,
     /// The engine's binary ([`own_program`]), if it is to be process 1.
@@ -68,7 +70,7 @@ impl Wires<'_> {
             Streams::Terminal { socket, .. } => all.push(socket.as_fd()),
         }
         all.extend(self.neighbours.iter().map(AsFd::as_fd));
-        all.extend(self.shared_memory.iter().chain(&self.program).map(AsFd::as_fd));
+        all.extend(self.tree.iter().chain(&self.shared_memory).chain(&self.program).map(AsFd::as_fd));
         all
     }
 }
@@ -78,9 +80,9 @@ pub fn run(launch: &Launch, wires: Wires<'_>) -> u8 {
     if let Err(error) = descriptors::keep_only(&wires.descriptors()) {
         return tell(wires.report, &error.into());
     }
-    let Wires { report, gate, streams, neighbours, shared_memory, program } = wires;
+    let Wires { report, gate, streams, neighbours, tree, shared_memory, program } = wires;
     let prepared = enter_namespaces(launch, &report, neighbours)
-        .and_then(|()| enter_root(launch, gate, shared_memory))
+        .and_then(|()| enter_root(launch, gate, tree, shared_memory))
         .and_then(|filter| settle(launch, streams).map(|identity| Ready { launch, identity, filter }));
     match (prepared, program) {
         (Ok(ready), Some(program)) => become_init(&ready, &program, report),
@@ -184,7 +186,6 @@ fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour])
         networking::link::loopback_up(&networking::Socket::open()?)?;
     }
     sysctls::apply(&launch.sysctls)?;
-    set_oom_score(launch.oom_score_adj)?;
     match &launch.confinement.security_module {
         Some(module) => module.prepare(),
         None => Ok(()),
@@ -194,11 +195,21 @@ fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour])
 /// Makes the overlay the root, and furnishes it. From here on the host's files are out of reach.
 ///
 /// Returns the filter on system calls, which the shim has compiled meanwhile.
-fn enter_root(launch: &Launch, gate: OwnedFd, shared_memory: Option<OwnedFd>) -> Result<Option<Filter>> {
-    let tree = launch.overlay.mount()?;
+fn enter_root(
+    launch: &Launch,
+    gate: OwnedFd,
+    tree: Option<OwnedFd>,
+    shared_memory: Option<OwnedFd>,
+) -> Result<Option<Filter>> {
+    let tree = tree.map_or_else(|| launch.overlay.mount().map_err(Error::from), Ok)?;
     let filter = wait_at(gate)?;
-    enter_cgroup(&launch.cgroup, launch.sharing.cgroup == Share::Own)?;
-    chroot::enter(&tree, &launch.stage, &launch.root)?;
+    // Root of a user namespace may not write to the host's cgroups: the shim has moved it.
+    let joins = launch.maps.is_none() && !launch.cgroup.is_v2();
+    enter_cgroup(&launch.cgroup, joins, launch.sharing.cgroup == Share::Own)?;
+    match &launch.maps {
+        None => chroot::enter(&tree, &launch.stage, &launch.root)?,
+        Some(_) => user_namespace::root::enter(&tree, &launch.root)?,
+    }
     if let Some(shared) = shared_memory {
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::file("open", Path::new("/"), errno))?;
@@ -241,17 +252,6 @@ fn become_program(ready: &Ready<'_>, report: OwnedFd) -> u8 {
     }
 }
 
-/// Tells the kernel how soon to kill this process and its children when memory runs out (`proc_pid_oom_score_adj(5)`).
-fn set_oom_score(score: Option<i32>) -> Result<()> {
-    let path = Path::new("/proc/self/oom_score_adj");
-    match score {
-        None => Ok(()),
-        Some(score) => {
-            std::fs::write(path, score.to_string()).map_err(|error| Error::file("write", path, error))
-        }
-    }
-}
-
 /// If the shim is killed, nobody is left to record the container's end: it must end too.
 fn die_with_shim() -> Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL)
@@ -283,12 +283,12 @@ fn wait_at(gate: OwnedFd) -> Result<Option<Filter>> {
     }
 }
 
-/// Moves into the cgroup, unless `clone3` has put this process there, and makes it the root of what is seen of the
+/// Moves into the cgroup, unless `clone3` or the shim has put this process there, and makes it the root of what is seen of the
 /// tree, if that is to be its own. The namespace must come second: its root is the cgroup that its maker is in.
-fn enter_cgroup(cgroup: &Cgroup, own: bool) -> Result<()> {
+fn enter_cgroup(cgroup: &Cgroup, joins: bool, own: bool) -> Result<()> {
     // A process that moves itself is some ten times quicker than one that moves another: the kernel need not
     // stop all forks meanwhile.
-    if !cgroup.is_v2() {
+    if joins {
         cgroup.join()?;
     }
     if !own {

@@ -12,9 +12,11 @@ use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Plan, Program, Source};
 use overlay_layers::{Overlay, Upper};
+use pid_namespace::Namespaces;
+use user_namespace::IdMaps;
 
 use crate::confinement::{self, Confinement};
-use crate::container::{Container, MountKind, MountPoint};
+use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::error::{Error, Result};
 use crate::host_config::{HostConfig, Ulimit};
 use crate::sharing::{Share, Sharing};
@@ -51,6 +53,8 @@ pub struct Launch {
     pub id: String,
     /// Which namespaces are its own.
     pub sharing: Sharing,
+    /// Which ids inside are which on the host, if not the same: it has a user namespace then.
+    pub maps: Option<IdMaps>,
     /// The hostname.
     pub hostname: String,
     /// The NIS domain name, if there is one.
@@ -119,7 +123,9 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
     let (devices, rules) = devices::of(host)?;
     let mut limits = limits::from_host_config(host)?;
     limits.devices.extend(rules);
-    let may_raise = facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
+    let maps = container.ids.as_ref().map(Ids::maps).transpose()?;
+    // In a user namespace nobody may raise what belongs to the host.
+    let may_raise = maps.is_none() && facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
     let (ulimits, mut warnings) = ulimits::settle(&host.ulimits, may_raise, ulimits::present);
     let mut oom_score_adj = Some(host.oom_score_adj).filter(|&score| score != 0);
     if host.oom_score_adj < facts.oom_score_adj && oom_score_adj.is_some() && !may_raise {
@@ -136,13 +142,19 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         domainname: config.domainname.clone(),
         overlay,
         stage: facts.stage.clone(),
-        root: root(container, facts, devices, &sharing, &confinement)?,
+        root: root(container, facts, devices, &sharing, &confinement, maps.as_ref())?,
         limits,
         ulimits,
-        sysctls: sysctls::plan(host, sharing.network == Share::Own, sharing.ipc == Share::Own)?,
+        sysctls: sysctls::plan(
+            host,
+            sharing.network == Share::Own,
+            sharing.ipc == Share::Own,
+            maps.is_some(),
+        )?,
         oom_score_adj,
         confinement,
         sharing,
+        maps,
         cgroup: cgroup(container, &facts.hierarchy)?,
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
@@ -163,6 +175,7 @@ fn root(
     devices: Vec<Device>,
     sharing: &Sharing,
     confinement: &Confinement,
+    maps: Option<&IdMaps>,
 ) -> Result<Plan> {
     let host = &container.host_config;
     let mut plan = Plan::container(&facts.mountinfo);
@@ -196,6 +209,10 @@ fn root(
     }
     inner.sort_by_key(|mount| mount.target.components().count());
     plan.mounts.extend(inner);
+    if let Some(maps) = maps {
+        let cgroup = if sharing.cgroup == Share::Own { Namespaces::CGROUP } else { Namespaces::NONE };
+        user_namespace::root::adapt(&mut plan, maps, sharing.own() | cgroup);
+    }
     Ok(plan)
 }
 

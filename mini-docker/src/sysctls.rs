@@ -19,9 +19,10 @@ const IPC: &[&str] = &[
 ];
 
 /// What Docker sets in every network namespace that it makes: ports below 1024 are for root of the *host*, and in a
-/// namespace of its own a container can take none of the host's; likewise `ping` without privileges.
-const NETWORK_DEFAULTS: &[(&str, &str)] =
-    &[("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+/// namespace of its own a container can take none of the host's.
+const PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
+/// Likewise, everybody may `ping`. In a user namespace that has not all these groups the kernel refuses it.
+const PING: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
 
 /// Reads `NAME=VALUE`.
 pub fn parse(text: &str) -> Result<(String, String)> {
@@ -36,10 +37,16 @@ pub fn parse(text: &str) -> Result<(String, String)> {
 /// What is set for a container: Docker's defaults, and what the user asks for.
 ///
 /// Parameters that belong to no namespace of the container's would change the host: they are refused.
-pub fn plan(host: &HostConfig, own_network: bool, own_ipc: bool) -> Result<Vec<(String, String)>> {
-    let defaults = NETWORK_DEFAULTS.iter().filter(|_| own_network);
+pub fn plan(
+    host: &HostConfig,
+    own_network: bool,
+    own_ipc: bool,
+    own_users: bool,
+) -> Result<Vec<(String, String)>> {
+    let ping = if own_users { None } else { Some(PING) };
+    let defaults = [PORTS].into_iter().chain(ping).filter(|_| own_network);
     let mut plan: BTreeMap<String, String> =
-        defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in &host.sysctls {
         let is_network = name.starts_with("net.");
         let is_ipc = name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str());
@@ -84,7 +91,7 @@ mod tests {
     fn what_is_allowed() {
         let case = |text: &str, network, ipc| {
             let host = HostConfig { sysctls: [parse(text).unwrap()].into(), ..HostConfig::default() };
-            match plan(&host, network, ipc) {
+            match plan(&host, network, ipc, false) {
                 Ok(plan) => format!("{text} {plan:?}\n"),
                 Err(error) => format!("{text} {error}\n"),
             }

@@ -3,15 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use crate::container::Container;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::names;
 
-/// Where volume `name` keeps its files; made if it is not there yet.
-pub fn make(data: &Path, name: &str) -> Result<PathBuf> {
+/// Where volume `name` keeps its files; made if it is not there yet, and given to `owner`, if that is not root.
+pub fn make(data: &Path, name: &str, owner: Option<(u32, u32)>) -> Result<PathBuf> {
     let directory = data.join("volumes").join(name).join("_data");
-    files::make_dir(&data.join("volumes"), true)?;
+    files::make_dir(&data.join("volumes"), owner.is_none())?;
+    let is_new = !directory.exists();
     files::make_dir(&directory, false)?;
+    if let Some((uid, gid)) = owner.filter(|_| is_new) {
+        std::os::unix::fs::chown(&directory, Some(uid), Some(gid))
+            .map_err(|error| Error::file("give away", &directory, error))?;
+    }
     Ok(directory)
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::engine::Engine;
-use crate::output;
+use crate::{network, output};
 
 /// Uncompressed layers of an image: Debian, and what installing Redis in it adds.
 pub struct Debian {
@@ -28,14 +28,15 @@ pub fn debian() -> &'static Debian {
         let made = Debian { base: cache.join("base.tar"), redis: cache.join("redis.tar") };
         if !made.base.exists() {
             let fresh = cache.join("fresh.tar");
-            let done =
-                output(Command::new("mmdebstrap").args(["--variant=minbase", &codename()]).arg(&fresh));
+            let mut make = Command::new("mmdebstrap");
+            make.args(["--variant=minbase", &codename()]).arg(&fresh);
+            let done = network::of_the_host(|| output(&mut make));
             assert!(done.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&done.stderr));
             fs::rename(&fresh, &made.base).expect("our own folder");
         }
         if !made.redis.exists() {
             let fresh = cache.join("fresh.tar");
-            install_redis(&made.base, &fresh);
+            network::of_the_host(|| install_redis(&made.base, &fresh));
             fs::rename(&fresh, &made.redis).expect("our own folder");
         }
         made

@@ -1,5 +1,6 @@
 //! An engine with folders of its own, and everything gone when the test ends.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -17,7 +18,11 @@ impl Engine {
     /// An engine without images, in this test's own network ([`network::own`]).
     pub fn new() -> Self {
         network::own();
-        Self { folder: tempfile::tempdir().expect("a temporary directory") }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        // As /var/lib and /run: a container's root that is nobody here must be able to come to its files.
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), everybody).expect("a directory of our own");
+        Self { folder }
     }
 
     /// An engine with an image `busybox` that has a shell, and a user called `user`.

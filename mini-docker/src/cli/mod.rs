@@ -29,6 +29,8 @@ use mini_docker::{Engine, Error, Folders, Result, engine};
 /// Environment variables for the folders.
 const DATA_ROOT: &str = "MINI_DOCKER_DATA_ROOT";
 const EXEC_ROOT: &str = "MINI_DOCKER_EXEC_ROOT";
+/// The same for the user whose ids containers have.
+const USERNS_REMAP: &str = "MINI_DOCKER_USERNS_REMAP";
 
 /// A daemonless container engine with Docker's command line
 #[derive(Parser)]
@@ -47,6 +49,9 @@ pub(crate) struct Cli {
     /// Where sockets of running containers are kept
     #[arg(long, env = EXEC_ROOT, value_name = "DIRECTORY", hide_env_values = true)]
     exec_root: Option<PathBuf>,
+    /// Give containers the subordinate user ids of this user, so that their root is not the host's
+    #[arg(long, env = USERNS_REMAP, value_name = "default|USER[:GROUP]", hide_env_values = true)]
+    userns_remap: Option<String>,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::Version)]
     version: Option<bool>,
@@ -154,7 +159,8 @@ impl Cli {
             let folder = |name| std::env::var_os(name).map(PathBuf::from);
             let (data_root, exec_root) = (folder(DATA_ROOT), folder(EXEC_ROOT));
             let command = Command::Run(Box::new(options));
-            return Ok(Self { data_root, exec_root, version: None, command });
+            let userns_remap = std::env::var(USERNS_REMAP).ok();
+            return Ok(Self { data_root, exec_root, userns_remap, version: None, command });
         }
         Self::try_parse()
     }
@@ -168,7 +174,7 @@ impl Cli {
                     "this needs root, since it makes mounts and namespaces: try again with sudo",
                 ));
             }
-            Engine::open(folders)
+            Engine::open(folders, self.userns_remap.filter(|user| !user.is_empty()))
         };
         match self.command {
             Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),

@@ -5,8 +5,9 @@
 //! before the start until everything is tidy, so "does it run?" is the question whether that lock is held.
 //!
 //! It has one thread, which waits in `poll(2)` for whatever comes first (`running`); `streams` are the descriptors
-//! between it and the container.
+//! between it and the container; `building` is for containers whose root is not the host's.
 
+mod building;
 mod running;
 mod streams;
 

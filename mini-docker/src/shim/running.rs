@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit, spawn};
+use user_namespace::IdMaps;
 
+use super::building::Building;
 use super::streams::{self, Ends};
 use crate::error::{Error, Result};
 use crate::launch::{self, Wires};
@@ -85,8 +87,12 @@ impl Running {
         let log = Writer::open(&containers.log(&launch.id))?;
         let (report, report_child) = streams::pipe()?;
         let (gate_child, gate) = streams::pipe()?;
-        let (streams, pending) =
-            if launch.tty { streams::terminal_pair(size)? } else { streams::pipes(launch.open_stdin)? };
+        let owner = launch.maps.as_ref().map(IdMaps::root).transpose()?;
+        let (streams, pending) = if launch.tty {
+            streams::terminal_pair(size)?
+        } else {
+            streams::pipes(launch.open_stdin, owner)?
+        };
 
         // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
         // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
@@ -95,27 +101,53 @@ impl Running {
             furnish(launch)?;
         }
         let directory = if early { launch.cgroup.directory()? } else { None };
+        let directory = directory.as_ref().map(AsFd::as_fd);
         let mut shared_memory = None;
         for neighbour in neighbours {
             shared_memory = shared_memory.or(neighbour.shared_memory()?);
             neighbour.join_pid()?;
         }
         let program = if launch.init { Some(launch::own_program()?) } else { None };
-        let wires =
-            Wires { report: report_child, gate: gate_child, streams, neighbours, shared_memory, program };
-        let child =
-            spawn(launch.sharing.own(), directory.as_ref().map(AsFd::as_fd), || launch::run(launch, wires))?;
-        let started = (|| {
+        let own = launch.sharing.own();
+        let mut wires = Wires {
+            report: report_child,
+            gate: gate_child,
+            streams,
+            neighbours,
+            tree: None,
+            shared_memory,
+            program,
+        };
+        let child = match &launch.maps {
+            None => spawn(own, directory, || launch::run(launch, wires))?,
+            Some(maps) => {
+                let Building { launch, tree, scaffold } = Building::raise(launch, maps)?;
+                wires.tree = Some(tree);
+                let child = user_namespace::spawn(own, directory, maps, || launch::run(&launch, wires));
+                scaffold.take_down()?;
+                child?
+            }
+        };
+        let prepared = (|| {
             if !early {
                 furnish(launch)?;
             }
+            if launch.maps.is_some() && !early {
+                launch.cgroup.add(child.pid())?;
+            }
+            if let Some(score) = launch.oom_score_adj {
+                set_oom_score(&child, score)?;
+            }
             let live = wiring.map(|wiring| wiring.connect(child.as_fd())).transpose()?.unwrap_or_default();
             streams::open_gate(gate, launch.confinement.filter()?.as_ref());
-            let ends = pending.take()?;
-            streams::hear(report)?;
-            Ok((ends, live))
+            Ok((pending.take()?, live))
         })();
-        match started {
+        // Whatever failed here may have failed because the child did, and then its own word is the reason.
+        let heard = match &prepared {
+            Ok(_) => streams::hear(report),
+            Err(_) => end(&child).and_then(|()| streams::hear(report)),
+        };
+        match heard.and(prepared) {
             Ok((Ends { input, outputs, terminal }, live)) => Ok(Self {
                 child,
                 live,
@@ -131,11 +163,7 @@ impl Running {
                 clients: Vec::new(),
             }),
             Err(error) => {
-                // It may have ended by itself.
-                match child.signal(libc::SIGKILL) {
-                    Err(failure) if failure.errno() != nix::errno::Errno::ESRCH => return Err(failure.into()),
-                    _ => child.wait()?,
-                };
+                end(&child)?;
                 Err(error)
             }
         }
@@ -376,6 +404,23 @@ impl Running {
 fn furnish(launch: &Launch) -> Result<()> {
     launch.cgroup.make()?;
     Ok(launch.cgroup.apply(&launch.limits)?)
+}
+
+/// Sees to it that a child has ended, which may be so already. To be called again does no harm.
+fn end(child: &Child) -> Result<()> {
+    match child.signal(libc::SIGKILL) {
+        Err(failure) if failure.errno() != nix::errno::Errno::ESRCH => Err(failure.into()),
+        _ => match child.wait() {
+            Err(failure) if failure.errno() != nix::errno::Errno::ECHILD => Err(failure.into()),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Tells the kernel how soon to kill a process and its children when memory runs out (`proc_pid_oom_score_adj(5)`).
+fn set_oom_score(child: &Child, score: i32) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/{}/oom_score_adj", child.pid()));
+    std::fs::write(&path, score.to_string()).map_err(|error| Error::file("write", &path, error))
 }
 
 /// What `poll` watches.

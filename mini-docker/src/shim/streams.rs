@@ -57,7 +57,8 @@ pub(super) fn terminal_pair(size: Option<(u16, u16)>) -> Result<(Streams, Pendin
     Ok((Streams::Terminal { socket: theirs, size }, Pending::Coming(ours)))
 }
 
-pub(super) fn pipes(open_stdin: bool) -> Result<(Streams, Pending)> {
+/// Pipes; the child's ends belong to `owner`, if that is not the host's root.
+pub(super) fn pipes(open_stdin: bool, owner: Option<(u32, u32)>) -> Result<(Streams, Pending)> {
     let (stdin, input) = if open_stdin {
         let (read, write) = pipe()?;
         set_nonblocking(&write)?;
@@ -65,8 +66,21 @@ pub(super) fn pipes(open_stdin: bool) -> Result<(Streams, Pending)> {
     } else {
         (open_null(OFlags::RDONLY)?, None)
     };
+    let give = |end: &OwnedFd| match owner {
+        None => Ok(()),
+        Some((uid, gid)) => {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            rustix::fs::fchown(end, Some(uid), Some(gid))
+                .map_err(|errno| Error::kernel("give a standard stream to the container", errno))
+        }
+    };
+    if open_stdin {
+        give(&stdin)?;
+    }
     let (output, stdout) = pipe()?;
     let (error_output, stderr) = pipe()?;
+    give(&stdout)?;
+    give(&stderr)?;
     set_nonblocking(&output)?;
     set_nonblocking(&error_output)?;
     let outputs = vec![(Stream::Stdout, output), (Stream::Stderr, error_output)];

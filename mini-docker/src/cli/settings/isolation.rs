@@ -18,6 +18,9 @@ pub(crate) struct Isolation {
     /// Host name: "host" for the host's
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     uts: String,
+    /// User ids: "host" for the host's own, where others are given to all containers
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    userns: String,
     /// The cgroup tree: "private", or "host" to see all of it
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     cgroupns: String,
@@ -58,6 +61,7 @@ impl Isolation {
         host.pid_mode = self.pid;
         host.ipc_mode = self.ipc;
         host.uts_mode = self.uts;
+        host.userns_mode = self.userns;
         host.cgroupns_mode = self.cgroupns;
         host.privileged = self.privileged;
         host.cap_add = self.cap_add;

@@ -152,6 +152,6 @@ impl Settings {
         self.resources.set(&mut host_config);
         self.isolation.set(&mut host_config)?;
         let networks = self.connections.set(&mut config, &mut host_config)?;
-        Ok(Request { name: self.name, config, host_config, mounts, networks })
+        Ok(Request { name: self.name, config, host_config, mounts, networks, ids: None })
     }
 }

@@ -1,0 +1,193 @@
+//! Containers whose root is not the host's (`--userns-remap`): who owns what, inside and outside.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use testbed::engine::Engine;
+use testbed::until;
+
+/// The first of the ids that containers get here.
+const FIRST: u32 = 200_000;
+
+/// An engine on a host with the user `dockremap`, who has subordinate ids: for this thread alone.
+fn engine() -> Engine {
+    let engine = Engine::with_busybox();
+    unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may make a mount namespace");
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+    let spans = format!("dockremap:{FIRST}:65536\n");
+    for (name, text) in [
+        ("passwd", "root:x:0:0::/root:/bin/sh\ndockremap:x:900:900::/:/bin/false\n"),
+        ("group", "root:x:0:\ndockremap:x:900:\n"),
+        ("subuid", spans.as_str()),
+        ("subgid", spans.as_str()),
+    ] {
+        let (ours, theirs) = (engine.folder().join(name), Path::new("/etc").join(name));
+        fs::write(&ours, text).expect("a folder of our own");
+        assert!(theirs.exists(), "{} is needed to be covered", theirs.display());
+        mount(Some(&ours), &theirs, none, MsFlags::MS_BIND, none).expect("a file over a file");
+    }
+    engine
+}
+
+/// Runs `line` in a container of this engine's, with other ids; what it prints.
+fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
+    let arguments =
+        [&["--userns-remap", "default", "container", "run", "--rm"], options, &["busybox", "sh", "-c", line]];
+    engine.ok(&arguments.concat())
+}
+
+#[test]
+fn root_inside_is_nobody_outside() {
+    let engine = engine();
+    engine.ok(&[
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let pid = engine.inspect("box", "{{.State.Pid}}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains(&format!("Uid:\t{FIRST}\t{FIRST}\t{FIRST}\t{FIRST}\n")), "{status}");
+    let map = fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap();
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "200000", "65536"]);
+    // Inside it is root, of files that belong to it there, and with the privileges that containers have.
+    let seen = sh(
+        &engine,
+        &[],
+        "id -u; stat -c '%u:%g' /bin/busybox /etc/hosts /dev/null; touch /mine && stat -c %u /mine; \
+         grep CapEff /proc/self/status; test -c /dev/null && echo x > /dev/null; ping -c1 -W1 172.17.0.1 | grep -c ' 0% '",
+    );
+    assert_eq!(seen, "0\n0:0\n0:0\n0:0\n0\nCapEff:\t00000000a80425fb\n1");
+}
+
+#[test]
+fn what_it_writes_is_stored_as_if_root_had_written_it() {
+    let engine = engine();
+    engine.ok(&[
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "echo mine > /mine; chown 1000:2000 /mine; rm /etc/group",
+    ]);
+    let upper = engine.data().join("containers").join(engine.inspect("box", "{{.Id}}")).join("upper");
+    let metadata = fs::metadata(upper.join("mine")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (1000, 2000));
+    // The image is what it was, for others too.
+    engine.ok(&["run", "--rm", "busybox", "cat", "/etc/group"]);
+    assert_eq!(
+        sh(&engine, &["--userns", "host"], "cat /proc/self/uid_map").split_whitespace().collect::<Vec<_>>(),
+        ["0", "0", "4294967295"]
+    );
+}
+
+#[test]
+fn a_volume_is_its_own_and_a_host_directory_is_not() {
+    let engine = engine();
+    assert_eq!(sh(&engine, &["-v", "data:/data"], "touch /data/x && stat -c %u /data"), "0");
+    let volume = engine.data().join("volumes/data/_data");
+    assert_eq!(fs::metadata(volume.join("x")).unwrap().uid(), FIRST);
+
+    let shared = engine.folder().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let bind = format!("{}:/shared", shared.display());
+    // The class of attack: a program that runs as the host's root, left where the host's users find it.
+    let attack = "cp /bin/busybox /shared/su && chmod 4755 /shared/su";
+    engine.ok(&["run", "--rm", "-v", &bind, "busybox", "sh", "-c", attack]);
+    assert_eq!(fs::metadata(shared.join("su")).unwrap().uid(), 0, "without, it succeeds");
+    fs::remove_file(shared.join("su")).unwrap();
+    let refused = engine.fails(&[
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "--rm",
+        "-v",
+        &bind,
+        "busybox",
+        "sh",
+        "-c",
+        attack,
+    ]);
+    assert!(refused.contains("Permission denied"), "{refused}");
+    assert!(!shared.join("su").exists());
+}
+
+#[test]
+fn published_ports_users_init_and_limits_work_as_ever() {
+    let engine = engine();
+    engine.ok(&[
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--init",
+        "-u",
+        "user",
+        "-m",
+        "64m",
+        "-p",
+        "127.0.0.1:8080:80",
+        "busybox",
+        "nc",
+        "-ll",
+        "-p",
+        "80",
+        "-e",
+        "echo",
+        "hello",
+    ]);
+    until("it answers", || {
+        use std::io::Read;
+        let mut said = String::new();
+        let heard = std::net::TcpStream::connect("127.0.0.1:8080")
+            .and_then(|mut stream| stream.read_to_string(&mut said));
+        heard.is_ok() && said == "hello\n"
+    });
+    let pid = engine.inspect("web", "{{.State.Pid}}");
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(cgroup.contains(&engine.inspect("web", "{{.Id}}")), "{cgroup}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains(&format!("Uid:\t{0}\t{0}", FIRST + 1000)), "{status}");
+    engine.ok(&["stop", "-t", "1", "web"]);
+    assert_eq!(sh(&engine, &["-u", "user"], "echo out > /dev/stdout; id -u"), "out\n1000");
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused() {
+    let engine = engine();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let refused = |user: &str, options: &[&str]| {
+        let all =
+            [&["--userns-remap", user, "container", "run", "--rm"], options, &["busybox", "true"]].concat();
+        engine.fails(&all)
+    };
+    let table = [
+        refused("default", &["--privileged"]),
+        refused("default", &["--network", "host"]),
+        refused("default", &["--pid", "host"]),
+        refused("default", &["--network", "container:box"]),
+        refused("default", &["--userns", "odd"]),
+        refused("nobody-here", &[]),
+        refused("root", &[]),
+    ];
+    insta::assert_snapshot!(table.join("\n"));
+}
