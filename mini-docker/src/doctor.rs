@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cgroups::Hierarchy;
-use overlay_layers::{Overlay, Upper};
+use networking::{Bridge, Firewall, NetworkRules, Socket, Subnet, nftables};
+use overlay_layers::{Marks, Overlay, Upper};
+use user_namespace::{Accounts, IdMap, IdMaps, Obstacle, rootless};
 
 use crate::error::{Error, Result};
 
@@ -42,47 +44,74 @@ impl Finding {
     }
 }
 
-/// Looks at everything. Nothing is changed: what is tried is gone at once.
+/// Looks at everything. Nothing is changed: what is tried is gone at once, or with this process, which an ordinary user's
+/// looks take into namespaces of its own.
 pub fn examine() -> Vec<Check> {
     let newer = "use a kernel of version 5.12 or newer";
-    let checks: [(&'static str, &'static str, Finding); 9] = [
-        ("", "privileges", Finding::of(privileges(), "run it as root")),
-        ("01-chroot", "openat2", Finding::of(openat2(), newer)),
-        ("01-chroot", "mount API", Finding::of(mount_api(), newer)),
-        (
-            "02-pid-namespace",
-            "namespaces",
-            Finding::of(namespaces(), "use a kernel with all CONFIG_*_NS options"),
-        ),
-        ("03-cgroups", "hierarchy", Finding::of(hierarchy(), "mount cgroup2 on /sys/fs/cgroup")),
-        (
-            "03-cgroups",
-            "controllers",
-            Finding::of(controllers(), "enable them in the kernel's configuration or command line"),
-        ),
-        ("04-overlay-layers", "overlayfs", Finding::of(overlay(), "load it: modprobe overlay")),
-        (
-            "05-image-pull",
-            "names",
-            Finding::of(
-                resolver(),
-                "put a name server into /etc/resolv.conf; registries on this machine work without",
-            ),
-        ),
-        (
-            "05-image-pull",
-            "logins",
-            Finding::of(logins(), "mend the file, or set DOCKER_CONFIG to another directory"),
-        ),
-    ];
-    checks.into_iter().map(|(chapter, what, finding)| Check { chapter, what, finding }).collect()
+    let mut checks = privileges();
+    let mut look = |chapter, what, finding| checks.push(Check { chapter, what, finding });
+    look("01-chroot", "openat2", Finding::of(openat2(), newer));
+    look("01-chroot", "mount API", Finding::of(mount_api(), newer));
+    look(
+        "02-pid-namespace",
+        "namespaces",
+        Finding::of(namespaces(), "use a kernel with all CONFIG_*_NS options"),
+    );
+    look("03-cgroups", "hierarchy", Finding::of(hierarchy(), "mount cgroup2 on /sys/fs/cgroup"));
+    look(
+        "03-cgroups",
+        "controllers",
+        Finding::of(controllers(), "enable them in the kernel's configuration or command line"),
+    );
+    look("04-overlay-layers", "overlayfs", Finding::of(overlay(), "load it: modprobe overlay"));
+    let servers = "put a name server into /etc/resolv.conf; registries on this machine work without";
+    look("05-image-pull", "names", Finding::of(resolver(), servers));
+    let mend = "mend the file, or set DOCKER_CONFIG to another directory";
+    look("05-image-pull", "logins", Finding::of(logins(), mend));
+    look(
+        "07-capabilities",
+        "bounding set",
+        Finding::of(bounding_set(), "start the engine with more privileges"),
+    );
+    look("08-seccomp", "filters", Finding::of(filters(), "use a kernel with CONFIG_SECCOMP_FILTER"));
+    look("08-seccomp", "other modules", Finding::Works(security_modules()));
+    // Last: it takes this process to another network.
+    let load = "load the kernel's modules: modprobe -a bridge veth nf_tables nft_ct nft_chain_nat nft_masq nft_fib_ipv4";
+    look("06-networking", "bridge", Finding::of(bridge(), load));
+    checks.sort_by_key(|check| check.chapter);
+    checks
 }
 
-fn privileges() -> Result<String> {
+/// Whether this user may make containers at all; an ordinary user becomes root of a user namespace for the other looks.
+fn privileges() -> Vec<Check> {
+    let check = |what, finding| Check { chapter: "09-user-namespace", what, finding };
     if nix::unistd::geteuid().is_root() {
-        return Ok("root".to_owned());
+        let ids = Accounts::read().and_then(|accounts| accounts.remapped("default"));
+        return vec![check(
+            "remapped ids",
+            Finding::Works(match ids {
+                Ok(maps) => format!("--userns-remap default gives containers the ids {}", maps.uids),
+                Err(error) => format!("not set up, which only --userns-remap needs: {error}"),
+            }),
+        )];
     }
-    Err(Error::new(format!("user {} may not make mounts and namespaces", nix::unistd::geteuid())))
+    let obstacles = match user_namespace::examine() {
+        Ok(obstacles) => obstacles,
+        Err(error) => return vec![check("rootless", Finding::of(Err::<String, _>(error), "run it as root"))],
+    };
+    let fatal = obstacles.iter().any(|obstacle| obstacle.fatal);
+    let mut checks: Vec<Check> = obstacles
+        .into_iter()
+        .map(|Obstacle { what, found, means, advice, .. }| {
+            check(what, Finding::Missing { why: format!("{found}: {means}"), advice })
+        })
+        .collect();
+    if !fatal {
+        let entered = rootless::own_maps().and_then(|(maps, _)| rootless::enter(&maps));
+        let entered = entered.map(|()| "this user can be root of containers");
+        checks.push(check("rootless", Finding::of(entered, "see the lines about user namespaces")));
+    }
+    checks
 }
 
 fn openat2() -> Result<String> {
@@ -135,6 +164,7 @@ fn overlay() -> Result<String> {
     let overlay = Overlay {
         lowers: vec![directory("lower")?],
         upper: Some(Upper { upper: directory("upper")?, work: directory("work")? }),
+        marks: if is_host_root()? { Marks::Trusted } else { Marks::User },
         ..Overlay::default()
     };
     overlay.mount()?;
@@ -171,4 +201,52 @@ fn resolver() -> Result<String> {
 fn logins() -> Result<String> {
     image_pull::Credentials::of_user()?;
     Ok("the registry logins can be read".to_owned())
+}
+
+/// Whether user 0 here is the host's.
+fn is_host_root() -> Result<bool> {
+    Ok(IdMaps::of_process(Path::new("/proc/self"))?.uids == IdMap::identity())
+}
+
+fn bounding_set() -> Result<String> {
+    let available = capabilities::assume::available()?;
+    let lacking = capabilities::Set::named().without(available);
+    Ok(if lacking.is_empty() {
+        "every capability".to_owned()
+    } else {
+        format!("every capability but {lacking}")
+    })
+}
+
+fn filters() -> Result<String> {
+    let path = Path::new("/proc/sys/kernel/seccomp/actions_avail");
+    let actions = fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    Ok(format!("filters may {}", actions.trim()))
+}
+
+fn security_modules() -> String {
+    let word =
+        |path: &str, name: &str| format!("{name} is {}", if Path::new(path).exists() { "on" } else { "off" });
+    format!(
+        "{}, {}",
+        word("/sys/kernel/security/apparmor", "AppArmor"),
+        word("/sys/fs/selinux/enforce", "SELinux")
+    )
+}
+
+/// Makes a bridge with the engine's rules in a network namespace of this process's.
+fn bridge() -> Result<String> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(|errno| Error::kernel("make a network namespace", errno))?;
+    let subnet: Subnet = "172.17.0.0/16".parse()?;
+    let bridge = Bridge {
+        name: "doctor0".to_owned(),
+        addresses: vec![subnet.address(subnet.gateway())],
+        internal: false,
+        mtu: None,
+    };
+    let rules = NetworkRules { bridge: bridge.name.clone(), subnets: vec![subnet], internal: false };
+    Firewall::new("doctor").ensure(&nftables::Socket::open()?, &[rules])?;
+    bridge.ensure(&Socket::open()?)?;
+    Ok("a bridge, and a firewall with its rules".to_owned())
 }

@@ -1,5 +1,6 @@
 //! The engine: what commands ask for, in terms of images and containers.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use overlay_layers::ChainId;
+use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
-use user_namespace::Accounts;
+use user_namespace::{Accounts, IdMaps};
 
 use crate::container::{Container, Ids, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
@@ -19,11 +20,12 @@ use crate::networks::membership::{Connections, Membership};
 use crate::networks::wiring::{self, Wiring};
 use crate::networks::{Network, Networks};
 use crate::plan::{self, Facts, Launch};
+use crate::rootless::{self, Rootless};
 use crate::sharing::{Share, Sharing};
 use crate::shim::{self, Task};
 use crate::store::{Containers, Held};
 use crate::wire::{Connection, Frame, Received};
-use crate::{etc, files, mounts, signals, skeleton, volumes};
+use crate::{etc, files, mounts, networks, signals, skeleton, volumes};
 
 /// Seconds that a container has to end by itself, unless it says otherwise.
 const STOP_TIMEOUT: i64 = 10;
@@ -48,6 +50,8 @@ pub struct Engine {
     networks: Networks,
     /// Whose subordinate ids containers get, if not the host's own.
     remap: Option<String>,
+    /// The namespaces that it is in, if it is an ordinary user's.
+    rootless: Option<Rootless>,
 }
 
 /// A container that was just created, and is still held.
@@ -71,11 +75,12 @@ impl Engine {
     ///
     /// With `remap`, `default` or `USER[:GROUP]`, new containers have the subordinate ids of that user: root inside is
     /// nobody outside.
-    pub fn open(folders: Folders, remap: Option<String>) -> Result<Self> {
-        let images = Store::open(&folders.data)?;
+    pub fn open(folders: Folders, remap: Option<String>, rootless: Option<Rootless>) -> Result<Self> {
+        let marks = if rootless.is_some() { Marks::User } else { Marks::Trusted };
+        let images = Store::open(&folders.data)?.with_marks(marks);
         let containers = Containers::open(&folders.data, &folders.exec)?;
-        let networks = Networks::open(&folders.data, &folders.exec);
-        Ok(Self { folders, images, containers, networks, remap })
+        let networks = Networks::open(&folders.data, &folders.exec, rootless.as_ref().map(Rootless::ports));
+        Ok(Self { folders, images, containers, networks, remap, rootless })
     }
 
     /// The images.
@@ -241,23 +246,60 @@ impl Engine {
         Ok(())
     }
 
+    /// The name servers that a container's own asks.
+    fn servers(&self, container: &Container) -> Result<Vec<IpAddr>> {
+        let user = &container.host_config.dns;
+        match &self.rootless {
+            // The host's own may be at an address that cannot be reached from the user's network.
+            Some(_) if user.is_empty() => Ok(vec![rootless::name_server()]),
+            _ => etc::servers(&container.host_config),
+        }
+    }
+
     /// Claims what a container needs of its networks, and writes the files that depend on it.
     fn wire(&self, container: &Container) -> Result<Option<Wiring>> {
         let directory = self.containers.exec_directory(&container.id);
-        let wiring = self.networks.claim(container, &directory, etc::servers(&container.host_config)?)?;
+        if !container.networks.is_empty() {
+            self.enter_network()?;
+        }
+        let wiring = self.networks.claim(container, &directory, self.servers(container)?)?;
         // A container in another's network has that one's files.
         if !container.host_config.network_mode.starts_with("container:") {
             let connections = wiring.as_ref().map(|wiring| wiring.connections.clone()).unwrap_or_default();
-            etc::write(container, &self.containers.directory(&container.id), &connections)?;
+            let outside = self
+                .rootless
+                .as_ref()
+                .filter(|_| !container.networks.is_empty())
+                .map(|_| rootless::name_server());
+            etc::write(container, &self.containers.directory(&container.id), &connections, outside)?;
         }
         Ok(wiring)
+    }
+
+    /// A running container, to join `namespaces` of.
+    fn neighbour(&self, container: &Container, namespaces: Namespaces) -> Result<Neighbour> {
+        let state = self.state(container)?;
+        match self.connect(container)? {
+            Some(shim) if state.status == Status::Running => {
+                Neighbour::find(container, &state, shim.peer()?, namespaces)
+            }
+            _ => Err(Error::new(format!(
+                "cannot join the {namespaces} namespace of container {}: it is not running",
+                container.id
+            ))),
+        }
+    }
+
+    /// From here on, an ordinary user's *host* is the network that its containers are connected in.
+    fn enter_network(&self) -> Result<()> {
+        self.rootless.as_ref().map_or(Ok(()), Rootless::enter_network)
     }
 
     /// The containers whose namespaces are joined.
     fn neighbours(&self, sharing: &Sharing) -> Result<Vec<Neighbour>> {
         let find = |(namespaces, id): (_, &str)| {
             let container = self.containers.find(id)?;
-            Neighbour::find(&container, &self.state(&container)?, namespaces)
+            self.neighbour(&container, namespaces)
         };
         sharing.joined().into_iter().map(find).collect()
     }
@@ -308,6 +350,11 @@ impl Engine {
             mountinfo,
             capabilities: capabilities::assume::available()?,
             oom_score_adj: own_oom_score()?,
+            own_ids: self
+                .rootless
+                .as_ref()
+                .map(|_| IdMaps::of_process(Path::new("/proc/self")))
+                .transpose()?,
         };
         plan::launch(container, &facts)
     }
@@ -331,6 +378,7 @@ impl Engine {
             }
         };
         let networks = self.networks.clone();
+        let anchor = self.rootless.as_ref().map(Rootless::hold).transpose()?;
         let (containers, data) = (self.containers.clone(), self.folders.data.clone());
         shim::start(Task {
             containers,
@@ -341,6 +389,7 @@ impl Engine {
             neighbours,
             networks,
             wiring,
+            anchor,
             size,
             attached,
         })
@@ -422,7 +471,7 @@ impl Engine {
             }
         }
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
-        clean_cgroup(container)?;
+        self.clean_cgroup(container)?;
         if volumes {
             volumes::remove_anonymous(&self.folders.data, container)?;
         }
@@ -460,8 +509,15 @@ impl Engine {
         Ok(self.images.remove(text, force, &in_use)?)
     }
 
+    /// Creates a network.
+    pub fn create_network(&self, request: networks::Request) -> Result<Network> {
+        self.enter_network()?;
+        self.networks.create(request)
+    }
+
     /// Removes a network, unless a container runs in it.
     pub fn remove_network(&self, network: &Network) -> Result<()> {
+        self.enter_network()?;
         let mut active = Vec::new();
         for container in self.containers.list()? {
             let connections = Connections::read(&self.containers.exec_directory(&container.id))?;
@@ -481,6 +537,7 @@ impl Engine {
 
     /// Removes all networks that no container is to be in, running or not.
     pub fn prune_networks(&self) -> Result<Vec<Network>> {
+        self.enter_network()?;
         let containers = self.containers.list()?;
         let mut networks = self.networks.list()?;
         networks.retain(|network| {
@@ -505,6 +562,7 @@ impl Engine {
             )));
         }
         wiring::check(network, membership)?;
+        self.enter_network()?;
         let lock = self.networks.lock()?;
         let mut container = self.containers.find(&container.id)?;
         if container.networks.contains_key(&network.name) {
@@ -536,6 +594,7 @@ impl Engine {
                 container.id, network.name
             )));
         }
+        self.enter_network()?;
         self.forget_network(container, &network.name)?;
         self.with_running(container, |_, directory| self.networks.unplug(container, directory, &network.name))
     }
@@ -562,15 +621,21 @@ impl Engine {
         if state.status != Status::Running {
             return Ok(());
         }
-        let neighbour = Neighbour::find(container, &state, Namespaces::NET)?;
+        let neighbour = self.neighbour(container, Namespaces::NET)?;
         let directory = self.containers.exec_directory(&container.id);
         act(neighbour.as_fd(), &directory)?;
         if let Some(mut connection) = self.connect(container)? {
-            connection.send(&Frame::Names(etc::servers(&container.host_config)?))?;
+            connection.send(&Frame::Names(self.servers(container)?))?;
             connection.finish()?;
         }
         let container = self.containers.find(&container.id)?;
-        etc::write(&container, &self.containers.directory(&container.id), &Connections::read(&directory)?)
+        let outside = self.rootless.as_ref().map(|_| rootless::name_server());
+        etc::write(
+            &container,
+            &self.containers.directory(&container.id),
+            &Connections::read(&directory)?,
+            outside,
+        )
     }
 
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
@@ -583,11 +648,22 @@ impl Engine {
         }
     }
 
+    /// Ends whatever is left in a container's cgroup, and removes it. An ordinary user's have none: the end of the first
+    /// process was that of all.
+    fn clean_cgroup(&self, container: &Container) -> Result<()> {
+        if self.rootless.is_some() {
+            return Ok(());
+        }
+        let cgroup = plan::cgroup(container, &Hierarchy::detect()?)?;
+        cgroup.kill()?;
+        Ok(cgroup.remove()?)
+    }
+
     fn put_right(&self, held: Held) -> Result<()> {
         let Some(container) = self.containers.read_held(&held)? else {
             return self.containers.remove(held);
         };
-        clean_cgroup(&container)?;
+        self.clean_cgroup(&container)?;
         self.networks.release(&container.id, &self.containers.exec_directory(&container.id))?;
         if container.host_config.auto_remove {
             volumes::remove_anonymous(&self.folders.data, &container)?;
@@ -605,13 +681,6 @@ fn own_oom_score() -> Result<i32> {
     let path = Path::new("/proc/self/oom_score_adj");
     let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
     text.trim().parse().map_err(|_| Error::new(format!("{} holds no number", path.display())))
-}
-
-/// Ends whatever is left in a container's cgroup, and removes it.
-fn clean_cgroup(container: &Container) -> Result<()> {
-    let cgroup = plan::cgroup(container, &Hierarchy::detect()?)?;
-    cgroup.kill()?;
-    Ok(cgroup.remove()?)
 }
 
 /// Whether `text` means the image by its ID and not by a name.
@@ -649,9 +718,12 @@ fn await_end(connection: &mut Connection, patience: Option<Duration>) -> Result<
 }
 
 /// Docker's default data folder has a fixed place, and so has ours; an ordinary user has folders of their own.
-pub fn default_folders() -> Folders {
-    Folders {
-        data: Path::new("/var/lib/mini-docker").to_owned(),
-        exec: Path::new("/run/mini-docker").to_owned(),
+pub fn default_folders() -> Result<Folders> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(Folders {
+            data: Path::new("/var/lib/mini-docker").to_owned(),
+            exec: Path::new("/run/mini-docker").to_owned(),
+        });
     }
+    Ok(Folders { data: user_namespace::folders::data()?, exec: user_namespace::folders::exec()? })
 }

@@ -14,12 +14,19 @@ use crate::host_config::HostConfig;
 use crate::networks::membership::{Connection, Connections};
 
 /// Writes the files for `container` into its `directory`.
-pub fn write(container: &Container, directory: &Path, connections: &Connections) -> Result<()> {
+///
+/// `outside` is the name server to ask in place of the host's own, if those cannot be reached.
+pub fn write(
+    container: &Container,
+    directory: &Path,
+    connections: &Connections,
+    outside: Option<IpAddr>,
+) -> Result<()> {
     let host = &container.host_config;
     let files = [
         ("hostname", format!("{}\n", container.config.hostname)),
         ("hosts", hosts(container, connections)?),
-        ("resolv.conf", resolver(host, connections)?.to_string()),
+        ("resolv.conf", resolver(host, connections, outside)?.to_string()),
     ];
     for (name, text) in files {
         let path = directory.join(name);
@@ -62,8 +69,9 @@ fn hosts(container: &Container, connections: &Connections) -> Result<String> {
     Ok(names::hosts(&extra, &own, gateways.next().copied())?)
 }
 
-fn resolver(host: &HostConfig, connections: &Connections) -> Result<Resolver> {
-    let (hosts, user) = (of_the_host()?, of_the_user(host));
+fn resolver(host: &HostConfig, connections: &Connections, outside: Option<IpAddr>) -> Result<Resolver> {
+    let (mut hosts, user) = (of_the_host()?, of_the_user(host));
+    hosts.servers = outside.map_or(hosts.servers, |server| vec![server]);
     let mut addresses = connections.networks.values().flat_map(|connection| &connection.addresses);
     Ok(if connections.have_names() {
         hosts.or_user(&user).internal()

@@ -57,7 +57,7 @@ fn network_settings(engine: &Engine, container: &Container) -> Result<Value> {
     let Connections { networks, ports } = Connections::read(&directory)?;
     let mut bound: BTreeMap<String, Vec<Value>> =
         container.config.exposed_ports.iter().map(|port| (port.clone(), Vec::new())).collect();
-    for PublishedPort { protocol, host, target } in &ports {
+    for PublishedPort { protocol, host, target, .. } in &ports {
         let binding = json!({ "HostIp": host.ip().to_string(), "HostPort": host.port().to_string() });
         bound.entry(format!("{}/{protocol}", target.port())).or_default().push(binding);
     }

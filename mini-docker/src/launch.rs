@@ -168,9 +168,9 @@ pub fn own_program() -> Result<OwnedFd> {
 fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour]) -> Result<()> {
     die_with_shim()?;
     shim_lives(report)?;
-    // In a pid namespace that is not its own, others could look into this process, and open its files.
-    nix::sys::prctl::set_dumpable(false)
-        .map_err(|errno| Error::kernel("hide from other processes", errno))?;
+    if !launch.is_of_a_user() {
+        hide()?;
+    }
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
     neighbours.iter().try_for_each(Neighbour::join_others)?;
     if launch.sharing.uts == Share::Own {
@@ -203,12 +203,17 @@ fn enter_root(
 ) -> Result<Option<Filter>> {
     let tree = tree.map_or_else(|| launch.overlay.mount().map_err(Error::from), Ok)?;
     let filter = wait_at(gate)?;
+    if launch.is_of_a_user() {
+        // Not earlier: an ordinary user's shim has no privilege to connect a process that hides.
+        hide()?;
+    }
     // Root of a user namespace may not write to the host's cgroups: the shim has moved it.
-    let joins = launch.maps.is_none() && !launch.cgroup.is_v2();
-    enter_cgroup(&launch.cgroup, joins, launch.sharing.cgroup == Share::Own)?;
-    match &launch.maps {
-        None => chroot::enter(&tree, &launch.stage, &launch.root)?,
-        Some(_) => user_namespace::root::enter(&tree, &launch.root)?,
+    let joined = launch.cgroup.as_ref().filter(|cgroup| launch.maps.is_none() && !cgroup.is_v2());
+    enter_cgroup(joined, launch.sharing.cgroup == Share::Own)?;
+    if launch.in_user_namespace {
+        user_namespace::root::enter(&tree, &launch.root)?;
+    } else {
+        chroot::enter(&tree, &launch.stage, &launch.root)?;
     }
     if let Some(shared) = shared_memory {
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -258,6 +263,12 @@ fn die_with_shim() -> Result<()> {
         .map_err(|errno| Error::kernel("tie the container to its shim", errno))
 }
 
+/// Keeps others from looking into this process, and opening its files: in a pid namespace that is not its own, they
+/// could.
+fn hide() -> Result<()> {
+    nix::sys::prctl::set_dumpable(false).map_err(|errno| Error::kernel("hide from other processes", errno))
+}
+
 /// Fails if the shim had died already when its death signal was asked for: the report's other end is then closed.
 fn shim_lives(report: &OwnedFd) -> Result<()> {
     let mut fds = [PollFd::new(report.as_fd(), PollFlags::empty())];
@@ -283,12 +294,12 @@ fn wait_at(gate: OwnedFd) -> Result<Option<Filter>> {
     }
 }
 
-/// Moves into the cgroup, unless `clone3` or the shim has put this process there, and makes it the root of what is seen of the
+/// Moves into the cgroup `joined`, unless `clone3` or the shim has put this process there, and makes it the root of what is seen of the
 /// tree, if that is to be its own. The namespace must come second: its root is the cgroup that its maker is in.
-fn enter_cgroup(cgroup: &Cgroup, joins: bool, own: bool) -> Result<()> {
+fn enter_cgroup(joined: Option<&Cgroup>, own: bool) -> Result<()> {
     // A process that moves itself is some ten times quicker than one that moves another: the kernel need not
     // stop all forks meanwhile.
-    if joins {
+    if let Some(cgroup) = joined {
         cgroup.join()?;
     }
     if !own {

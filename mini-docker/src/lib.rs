@@ -15,6 +15,7 @@
 //! | [`plan`] | from a record to what the kernel will be asked for; pure |
 //! | [`shim`] | the process that outlives the command and waits for the container |
 //! | [`networks`] | networks, and who is in them |
+//! | [`rootless`] | the engine of an ordinary user |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
@@ -50,6 +51,7 @@ pub mod names;
 pub mod neighbour;
 pub mod networks;
 pub mod plan;
+pub mod rootless;
 pub mod sharing;
 pub mod shim;
 pub mod signals;

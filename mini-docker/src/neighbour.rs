@@ -22,8 +22,8 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// The running `container`, of which `namespaces` are to be joined.
-    pub fn find(container: &Container, state: &State, namespaces: Namespaces) -> Result<Self> {
+    /// The running `container`, of which `namespaces` are to be joined; `shim` is the process that holds it.
+    pub fn find(container: &Container, state: &State, shim: Pid, namespaces: Namespaces) -> Result<Self> {
         let gone = || {
             Error::new(format!(
                 "cannot join the {namespaces} namespace of container {}: it is not running",
@@ -34,10 +34,11 @@ impl Neighbour {
             return Err(gone());
         }
         let process = join::open(Pid::from_raw(state.pid)).map_err(|_| gone())?;
-        // Its number may have come to mean another process by now. That one is not in the container's cgroup; and if
-        // the process behind the descriptor still lives after the look, the look was at that one.
-        let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", state.pid)).map_err(|_| gone())?;
-        if !cgroup.contains(&container.id) || has_ended(&process)? {
+        // Its number may have come to mean another process by now. That one is not the shim's child; and if the process
+        // behind the descriptor still lives after the look, the look was at that one.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", state.pid)).map_err(|_| gone())?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
+        if parent != Some(shim.to_string().as_str()) || has_ended(&process)? {
             return Err(gone());
         }
         Ok(Self { process, namespaces })

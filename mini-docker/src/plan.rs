@@ -11,7 +11,7 @@ use chroot::devices::Device;
 use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Plan, Program, Source};
-use overlay_layers::{Overlay, Upper};
+use overlay_layers::{Marks, Overlay, Upper};
 use pid_namespace::Namespaces;
 use user_namespace::IdMaps;
 
@@ -44,6 +44,8 @@ pub struct Facts {
     pub capabilities: Set,
     /// How soon this process is killed when memory runs out.
     pub oom_score_adj: i32,
+    /// The ids of the user namespace that the engine is in, if it is an ordinary user's.
+    pub own_ids: Option<IdMaps>,
 }
 
 /// Everything a shim needs to know to start a container.
@@ -75,8 +77,10 @@ pub struct Launch {
     pub oom_score_adj: Option<i32>,
     /// What its programs may not do.
     pub confinement: Confinement,
-    /// Its cgroup, which is not there yet.
-    pub cgroup: Cgroup,
+    /// Its cgroup, which is not there yet; none where the engine may not make any.
+    pub cgroup: Option<Cgroup>,
+    /// Whether its root is root of a user namespace only.
+    pub in_user_namespace: bool,
     /// What runs. `HOME` is added when the user is known.
     pub program: Program,
     /// Whether an init process runs it.
@@ -93,6 +97,13 @@ pub struct Launch {
     pub open_stdin: bool,
     /// What the user asked for and does not get in full.
     pub warnings: Vec<String>,
+}
+
+impl Launch {
+    /// Whether an ordinary user's engine starts it.
+    pub fn is_of_a_user(&self) -> bool {
+        self.in_user_namespace && self.maps.is_none()
+    }
 }
 
 /// The cgroup below which containers are kept unless told otherwise.
@@ -117,17 +128,31 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         lowers: facts.layers.iter().chain([&facts.skeleton]).cloned().collect(),
         upper: Some(Upper { upper: facts.directory.join("upper"), work: facts.directory.join("work") }),
         volatile: host.auto_remove,
-        ..Overlay::default()
+        marks: if facts.own_ids.is_some() { Marks::User } else { Marks::Trusted },
     };
     let sharing = Sharing::of(host)?;
     let (devices, rules) = devices::of(host)?;
     let mut limits = limits::from_host_config(host)?;
     limits.devices.extend(rules);
+    let rootless = facts.own_ids.is_some();
     let maps = container.ids.as_ref().map(Ids::maps).transpose()?;
     // In a user namespace nobody may raise what belongs to the host.
-    let may_raise = maps.is_none() && facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
+    let may_raise = maps.is_none() && !rootless && facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
     let (ulimits, mut warnings) = ulimits::settle(&host.ulimits, may_raise, ulimits::present);
     let mut oom_score_adj = Some(host.oom_score_adj).filter(|&score| score != 0);
+    if rootless {
+        // What is written to a container's files in /proc belongs to the host's root.
+        if oom_score_adj.take().is_some() {
+            warnings.push("The OOM score is not set: that takes root".to_owned());
+        }
+        if (Limits { devices: Vec::new(), ..limits.clone() }) != Limits::default() {
+            warnings.push(
+                "No limit of memory, processors, processes or disks is set: this user has no cgroup to do so \
+                 (see 'mini-docker doctor')"
+                    .to_owned(),
+            );
+        }
+    }
     if host.oom_score_adj < facts.oom_score_adj && oom_score_adj.is_some() && !may_raise {
         warnings.push(format!(
             "The OOM score cannot be lowered to {}, and is {}: EACCES (the engine lacks CAP_SYS_RESOURCE itself)",
@@ -142,20 +167,28 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         domainname: config.domainname.clone(),
         overlay,
         stage: facts.stage.clone(),
-        root: root(container, facts, devices, &sharing, &confinement, maps.as_ref())?,
+        root: root(
+            container,
+            facts,
+            devices,
+            &sharing,
+            &confinement,
+            maps.as_ref().or(facts.own_ids.as_ref()),
+        )?,
         limits,
         ulimits,
         sysctls: sysctls::plan(
             host,
             sharing.network == Share::Own,
             sharing.ipc == Share::Own,
-            maps.is_some(),
+            rootless || maps.is_some(),
         )?,
         oom_score_adj,
         confinement,
         sharing,
+        in_user_namespace: rootless || maps.is_some(),
         maps,
-        cgroup: cgroup(container, &facts.hierarchy)?,
+        cgroup: if rootless { None } else { Some(cgroup(container, &facts.hierarchy)?) },
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
         user: config.user.clone(),
@@ -212,6 +245,9 @@ fn root(
     if let Some(maps) = maps {
         let cgroup = if sharing.cgroup == Share::Own { Namespaces::CGROUP } else { Namespaces::NONE };
         user_namespace::root::adapt(&mut plan, maps, sharing.own() | cgroup);
+    }
+    if facts.own_ids.is_some() {
+        user_namespace::root::host_devices(&mut plan);
     }
     Ok(plan)
 }

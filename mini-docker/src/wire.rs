@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::unistd::Pid;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::error::{Error, Result};
@@ -120,6 +121,13 @@ pub enum Received {
 }
 
 impl Connection {
+    /// The process at the other end, if that listened for connections.
+    pub fn peer(&self) -> Result<Pid> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.socket)
+            .map_err(|errno| Error::kernel("ask who is at the other end", errno))?;
+        Ok(Pid::from_raw(peer.pid.as_raw_nonzero().get()))
+    }
+
     /// Takes over one end of a socket.
     pub fn new(socket: UnixStream) -> Self {
         Self { socket, incoming: Vec::new(), outgoing: VecDeque::new() }

@@ -24,6 +24,7 @@ mod version;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
+use mini_docker::rootless::Rootless;
 use mini_docker::{Engine, Error, Folders, Result, engine};
 
 /// Environment variables for the folders.
@@ -169,12 +170,17 @@ impl Cli {
     pub(crate) fn run(self) -> Result<u8> {
         let folders = self.folders()?;
         let open = || {
-            if !nix::unistd::geteuid().is_root() {
+            let remap = self.userns_remap.filter(|user| !user.is_empty());
+            if nix::unistd::geteuid().is_root() {
+                return Engine::open(folders, remap, None);
+            }
+            if remap.is_some() {
                 return Err(Error::new(
-                    "this needs root, since it makes mounts and namespaces: try again with sudo",
+                    "--userns-remap is for root: an ordinary user's containers have other ids anyway",
                 ));
             }
-            Engine::open(folders, self.userns_remap.filter(|user| !user.is_empty()))
+            let rootless = Rootless::enter(&folders.exec)?;
+            Engine::open(folders, None, Some(rootless))
         };
         match self.command {
             Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),
@@ -209,7 +215,7 @@ impl Cli {
     }
 
     fn folders(&self) -> Result<Folders> {
-        let default = engine::default_folders();
+        let default = engine::default_folders()?;
         // A shim works from the root directory: a relative path would mean another folder there.
         let absolute =
             |path: &PathBuf| std::path::absolute(path).map_err(|error| Error::file("find", path, error));

@@ -86,7 +86,7 @@ impl Create {
                 "could not resolve driver {driver} in registry: bridge is the one that networks can have here"
             )));
         }
-        let network = engine.networks().create(networks::Request {
+        let network = engine.create_network(networks::Request {
             name: self.name,
             subnets: self.subnet,
             gateways: self.gateway,

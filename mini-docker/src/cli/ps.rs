@@ -178,7 +178,7 @@ fn ports(engine: &Engine, container: &Container) -> Result<String> {
     }
     // Port inside, the host's address, port outside, protocol: the order in which they are shown.
     let mut all: Vec<(u16, Option<IpAddr>, u16, Protocol)> = Vec::new();
-    for PublishedPort { protocol, host, target } in &connections.ports {
+    for PublishedPort { protocol, host, target, .. } in &connections.ports {
         all.push((target.port(), Some(host.ip()), host.port(), *protocol));
     }
     for exposed in &container.config.exposed_ports {

@@ -66,6 +66,9 @@ pub struct PublishedPort {
     pub host: SocketAddr,
     /// The container's.
     pub target: SocketAddr,
+    /// The number under which it was let in from the real host, for an ordinary user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub let_in: Option<u64>,
 }
 
 impl PublishedPort {

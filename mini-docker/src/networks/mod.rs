@@ -28,6 +28,7 @@ use networking::{Endpoints, Firewall, Leases, Socket, Subnet, address, link, nft
 
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
+use crate::rootless::Ports;
 use crate::{logs, names};
 pub use network::{Ipam, Network, Pool};
 
@@ -65,11 +66,15 @@ pub struct Networks {
     /// The table of firewall rules, and the default network's bridge: one for each engine on a host.
     table: String,
     default_bridge: String,
+    /// What lets ports of the real host in, if this host is an ordinary user's network.
+    outside: Option<Ports>,
 }
 
 impl Networks {
     /// The networks in `data`, with what is fleeting about them in `exec`. What is missing is made when it is needed.
-    pub fn open(data: &Path, exec: &Path) -> Self {
+    ///
+    /// For an ordinary user, `outside` lets ports of the real host in.
+    pub fn open(data: &Path, exec: &Path, outside: Option<Ports>) -> Self {
         // Another engine on this host must have a bridge and a table of its own.
         let (table, default_bridge) = if exec == Path::new(USUAL_EXEC) {
             ("mini-docker".to_owned(), DEFAULT_BRIDGE.to_owned())
@@ -77,7 +82,7 @@ impl Networks {
             let mark = format!("{:08x}", fnv(exec.as_os_str().as_encoded_bytes()));
             (format!("mini-docker-{mark}"), format!("md-{mark}"))
         };
-        Self { data: data.join("networks"), exec: exec.join("networks"), table, default_bridge }
+        Self { data: data.join("networks"), exec: exec.join("networks"), table, default_bridge, outside }
     }
 
     /// Holds off everybody else who would change networks, or who belongs to them.

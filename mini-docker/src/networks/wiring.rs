@@ -126,10 +126,7 @@ impl Networks {
             |port: &&PublishedPort| connection.addresses.iter().any(|(ip, _)| *ip == port.target.ip());
         let (gone, kept): (Vec<_>, Vec<_>) =
             connections.ports.iter().cloned().partition(|port| is_theirs(&port));
-        if !gone.is_empty() {
-            let gone: Vec<_> = gone.iter().map(PublishedPort::publication).collect();
-            self.firewall().unpublish(&nftables::Socket::open()?, &gone)?;
-        }
+        self.take_back(&gone)?;
         connections.ports = kept;
         networking::link::delete(&Socket::open()?, &connection.host_end)?;
         connections.write(directory)?;
@@ -139,10 +136,7 @@ impl Networks {
     /// Gives back what a container that has ended had of its networks. Its devices end by themselves, a little later.
     pub fn release(&self, id: &str, directory: &Path) -> Result<()> {
         let connections = Connections::read(directory)?;
-        if !connections.ports.is_empty() {
-            let ports: Vec<_> = connections.ports.iter().map(PublishedPort::publication).collect();
-            self.firewall().unpublish(&nftables::Socket::open()?, &ports)?;
-        }
+        self.take_back(&connections.ports)?;
         if connections.networks.is_empty() {
             return Ok(());
         }
@@ -151,6 +145,18 @@ impl Networks {
             networking::link::down(&host, &connection.host_end)?;
             self.give_back(id, connection)
         })
+    }
+
+    /// Lets ports lead to nobody.
+    fn take_back(&self, ports: &[PublishedPort]) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        for id in ports.iter().filter_map(|port| port.let_in) {
+            self.outside.as_ref().map_or(Ok(()), |outside| outside.remove(id))?;
+        }
+        let ports: Vec<_> = ports.iter().map(PublishedPort::publication).collect();
+        Ok(self.firewall().unpublish(&nftables::Socket::open()?, &ports)?)
     }
 
     fn give_back(&self, id: &str, connection: &Connection) -> Result<()> {
@@ -294,11 +300,15 @@ impl Wiring {
             };
         };
         let reservation = Reservation::take(mapping).map_err(|error| refused(&error))?;
+        let let_in = self.networks.outside.as_ref();
+        let let_in = let_in.map(|outside| outside.add(reservation.protocol, reservation.address));
         self.connections.ports.push(PublishedPort {
             protocol: reservation.protocol,
             host: reservation.address,
             target: SocketAddr::new(target.ip, mapping.container.number),
+            let_in: let_in.transpose().map_err(|error| refused(&error))?,
         });
+        self.connections.write(&self.directory)?;
         self.reservations.push(reservation);
         Ok(())
     }

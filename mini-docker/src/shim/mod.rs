@@ -12,10 +12,11 @@ mod running;
 mod streams;
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use cgroups::Cgroup;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use pid_namespace::{Exit, Namespaces, descriptors, spawn};
 use rustix::fs::OFlags;
@@ -54,6 +55,8 @@ pub struct Task {
     pub networks: Networks,
     /// What it has claimed of them, if anything.
     pub wiring: Option<Wiring>,
+    /// What keeps an ordinary user's namespaces, where the engine is in those.
+    pub anchor: Option<OwnedFd>,
     /// The size of the user's terminal, lines and columns, if the container is to have one like it.
     pub size: Option<(u16, u16)>,
     /// Whether the command that asks for the start wants the output.
@@ -100,11 +103,23 @@ pub fn start(task: Task) -> Result<Connection> {
 
 /// The shim's life.
 fn serve(task: Task, mut command: Connection) -> Result<()> {
-    let Task { containers, data, container, launch, held, neighbours, networks, wiring, size, attached } =
-        task;
+    let Task {
+        containers,
+        data,
+        container,
+        launch,
+        held,
+        neighbours,
+        networks,
+        wiring,
+        anchor,
+        size,
+        attached,
+    } = task;
     let mut kept = vec![held.lock.as_fd(), command.as_fd()];
     kept.extend(neighbours.iter().map(AsFd::as_fd));
     kept.extend(wiring.iter().flat_map(Wiring::descriptors));
+    kept.extend(anchor.iter().map(AsFd::as_fd));
     detach(&kept)?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let mut state = containers.state(&container.id)?;
@@ -113,7 +128,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         match Running::start(&containers, &launch, &neighbours, &networks, wiring.as_ref(), size) {
             Ok(running) => running,
             Err(error) => {
-                launch.cgroup.remove()?;
+                remove_cgroup(&launch)?;
                 networks.release(&container.id, &exec_directory)?;
                 let code = error.exit_code().unwrap_or(125);
                 state = State { exit_code: code, error: error.to_string(), ..state };
@@ -144,7 +159,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = containers.retire(held)?;
         farewell(running.clients, exit);
-        launch.cgroup.remove()?;
+        remove_cgroup(&launch)?;
         volumes::remove_anonymous(&data, &container)?;
         return containers.remove(held);
     }
@@ -153,12 +168,12 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         pid: 0,
         exit_code: exit.code(),
         // A cgroup's count of its killed is gone with it.
-        oom_killed: launch.cgroup.oom_kills()? > 0,
+        oom_killed: launch.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
         error: running.log_failure.take().unwrap_or_default(),
         finished_at: logs::now(),
         ..state
     };
-    let tidied = launch.cgroup.remove().map_err(Error::from);
+    let tidied = remove_cgroup(&launch);
     let concluded = conclude(&containers, &data, &container, held, &state);
     // Whatever failed, the exit code is known.
     farewell(running.clients, exit);
@@ -194,6 +209,10 @@ fn conclude(
     containers.settle(&held)
 }
 
+fn remove_cgroup(launch: &Launch) -> Result<()> {
+    launch.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.remove()?))
+}
+
 /// Leaves the command's session, working directory and whatever descriptors it was given by others.
 fn detach(kept: &[BorrowedFd<'_>]) -> Result<()> {
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
@@ -215,7 +234,7 @@ fn detach(kept: &[BorrowedFd<'_>]) -> Result<()> {
 }
 
 /// Lets go of the command's standard streams: whoever reads them waits for the last writer.
-fn release_streams() -> Result<()> {
+pub(crate) fn release_streams() -> Result<()> {
     let null = streams::open_null(OFlags::RDWR)?;
     for place in 0..=2 {
         // SAFETY: the three standard descriptors belong to nobody in this process.

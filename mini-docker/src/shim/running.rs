@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use cgroups::Cgroup;
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit, spawn};
@@ -96,11 +97,12 @@ impl Running {
 
         // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
         // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
-        let early = launch.cgroup.is_v2();
+        let early = launch.cgroup.as_ref().is_some_and(Cgroup::is_v2);
         if early {
             furnish(launch)?;
         }
-        let directory = if early { launch.cgroup.directory()? } else { None };
+        let entered = launch.cgroup.as_ref().filter(|_| early);
+        let directory = entered.map(Cgroup::directory).transpose()?.flatten();
         let directory = directory.as_ref().map(AsFd::as_fd);
         let mut shared_memory = None;
         for neighbour in neighbours {
@@ -132,8 +134,8 @@ impl Running {
             if !early {
                 furnish(launch)?;
             }
-            if launch.maps.is_some() && !early {
-                launch.cgroup.add(child.pid())?;
+            if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| launch.maps.is_some() && !early) {
+                cgroup.add(child.pid())?;
             }
             if let Some(score) = launch.oom_score_adj {
                 set_oom_score(&child, score)?;
@@ -400,10 +402,11 @@ impl Running {
     }
 }
 
-/// Makes the container's cgroup with its limits.
+/// Makes the container's cgroup with its limits, if it has one.
 fn furnish(launch: &Launch) -> Result<()> {
-    launch.cgroup.make()?;
-    Ok(launch.cgroup.apply(&launch.limits)?)
+    let Some(cgroup) = &launch.cgroup else { return Ok(()) };
+    cgroup.make()?;
+    Ok(cgroup.apply(&launch.limits)?)
 }
 
 /// Sees to it that a child has ended, which may be so already. To be called again does no harm.

@@ -87,6 +87,11 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// Whether devices can be made here. In a user namespace mknod(2) refuses them to everybody.
+    pub(crate) fn takes_devices(&self) -> bool {
+        self.marks == Marks::Trusted
+    }
+
     pub(crate) fn new(root: BorrowedFd<'a>, marks: Marks) -> Self {
         // The root exists before the archive speaks of it, and many archives never do.
         Self { root, marks, cached: None, directories: BTreeMap::from([(PathBuf::new(), None)]), size: 0 }

@@ -83,6 +83,11 @@ fn place<R: BufRead>(tree: &mut Tree<'_>, entries: &mut Entries<R>, entry: Entry
             tree.grow(target.len() as u64);
             metadata.apply_at(at, &path, true)
         }
+        // Containers have devices of their own in `/dev`; those of an image are of no use to them.
+        Kind::CharDevice { .. } | Kind::BlockDevice { .. } if !tree.takes_devices() => {
+            tracing::info!("{} is a device, and left out", path.display());
+            Ok(())
+        }
         Kind::CharDevice { major, minor } => {
             let device = rustix::fs::makedev(*major, *minor);
             tree.replacing(at, &path, "make the device", node(FileType::CharacterDevice, device))?;

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use overlay_layers::{ChainId, Digest, LayerStore};
+use overlay_layers::{ChainId, Digest, LayerStore, Marks};
 
 use crate::config::ImageConfig;
 use crate::error::{Error, Result};
@@ -93,6 +93,11 @@ impl Store {
             layout: Layout::open(&root.join("images"))?,
             layers: LayerStore::open(&root.join("layers"))?,
         })
+    }
+
+    /// The same store with layers as a user namespace needs them.
+    pub fn with_marks(self, marks: Marks) -> Self {
+        Self { layers: self.layers.with_marks(marks), ..self }
     }
 
     /// The OCI image layout.
