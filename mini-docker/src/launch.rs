@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use cgroups::Cgroup;
-use chroot::mount::Attributes;
 use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -44,7 +43,7 @@ pub struct Wires<'a> {
     pub tree: Option<OwnedFd>,
     /// Another container's `/dev/shm`, if it shares that.
     pub shared_memory: Option<OwnedFd>,
-    /// The engine's binary ([`own_program`]), if it is to be process 1.
+    /// The engine's binary ([`crate::own_program`]), if it is to be process 1.
     pub program: Option<OwnedFd>,
 }
 
@@ -150,18 +149,6 @@ fn become_main(ready: &Ready<'_>, report: OwnedFd, word: OwnedFd) -> u8 {
         Ok(_) => tell(report, &Error::new(failure)),
         Err(error) => tell(report, &error),
     }
-}
-
-/// The engine's binary, through a mount of its own that is read-only.
-///
-/// Whoever is root in the container can open `/proc/1/exe`, which is the very file on the host: what is written there
-/// runs the next time somebody starts the engine (CVE-2019-5736). Writing is refused by the mount, and a mount that is
-/// attached nowhere cannot be changed by anybody.
-pub fn own_program() -> Result<OwnedFd> {
-    let tree = chroot::mount::clone_tree(Path::new("/proc/self/exe"), false)?;
-    let attributes = Attributes { readonly: true, nosuid: true, nodev: true, noexec: false };
-    chroot::mount::set_attributes(&tree, attributes, false)?;
-    Ok(tree)
 }
 
 /// Sets up what is this process's own, while the host's files are still there.

@@ -18,6 +18,7 @@
 //! | [`rootless`] | the engine of an ordinary user |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
+//! | [`own_program`] | this binary, out of the reach of containers |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
@@ -50,6 +51,7 @@ pub mod mounts;
 pub mod names;
 pub mod neighbour;
 pub mod networks;
+pub mod own_program;
 pub mod plan;
 pub mod rootless;
 pub mod sharing;

@@ -20,6 +20,7 @@ use crate::neighbour::Neighbour;
 use crate::networks::Networks;
 use crate::networks::membership::Connections;
 use crate::networks::wiring::{self, Live, Wiring};
+use crate::own_program;
 use crate::plan::Launch;
 use crate::store::Containers;
 use crate::terminal;
@@ -85,6 +86,10 @@ impl Running {
         wiring: Option<&Wiring>,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
+        // An ordinary user's containers have no more rights to the binary than the user has.
+        if !launch.is_of_a_user() {
+            own_program::require_read_only()?;
+        }
         let log = Writer::open(&containers.log(&launch.id))?;
         let (report, report_child) = streams::pipe()?;
         let (gate_child, gate) = streams::pipe()?;
@@ -109,7 +114,7 @@ impl Running {
             shared_memory = shared_memory.or(neighbour.shared_memory()?);
             neighbour.join_pid()?;
         }
-        let program = if launch.init { Some(launch::own_program()?) } else { None };
+        let program = if launch.init { Some(own_program::open()?) } else { None };
         let own = launch.sharing.own();
         let mut wires = Wires {
             report: report_child,
