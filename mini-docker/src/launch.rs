@@ -19,7 +19,7 @@ use crate::neighbour::Neighbour;
 use crate::plan::Launch;
 use crate::sharing::Share;
 use crate::users::{self, Identity};
-use crate::{sysctls, terminal, ulimits};
+use crate::{keyring, sysctls, terminal, ulimits};
 
 /// Where shared memory is.
 const SHM: &str = "/dev/shm";
@@ -159,6 +159,7 @@ fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour])
         hide()?;
     }
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
+    keyring::leave_the_callers()?;
     neighbours.iter().try_for_each(Neighbour::join_others)?;
     if launch.sharing.uts == Share::Own {
         nix::unistd::sethostname(&launch.hostname)

@@ -18,7 +18,7 @@
 //! | [`rootless`] | the engine of an ordinary user |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
-//! | [`own_program`] | this binary, out of the reach of containers |
+//! | [`own_program`], [`keyring`] | this binary, and the caller's keys, out of the reach of containers |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
@@ -44,6 +44,7 @@ pub mod host_config;
 pub mod import;
 pub mod inside;
 pub mod inspect;
+pub mod keyring;
 pub mod launch;
 pub mod limits;
 pub mod logs;
