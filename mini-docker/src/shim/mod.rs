@@ -10,7 +10,9 @@
 mod building;
 mod running;
 mod streams;
+mod title;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -34,7 +36,7 @@ use crate::wire::{Connection, Frame};
 use running::{Client, Running};
 
 /// What `ps` on the host shows for a shim.
-const NAME: &std::ffi::CStr = c"md-shim";
+const NAME: &CStr = c"md-shim";
 
 /// What a shim needs to know.
 #[derive(Debug)]
@@ -121,6 +123,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     kept.extend(wiring.iter().flat_map(Wiring::descriptors));
     kept.extend(anchor.iter().map(AsFd::as_fd));
     detach(&kept)?;
+    title::set(&format!("{} {}", NAME.to_string_lossy(), container.short_id()))?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let mut state = containers.state(&container.id)?;
     let exec_directory = containers.exec_directory(&container.id);
