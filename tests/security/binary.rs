@@ -1,0 +1,125 @@
+//! The engine's own binary is a file of the host's that runs in every container for a moment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use testbed::engine::Engine;
+use testbed::rootfs::Rootfs;
+use testbed::until;
+
+use crate::import;
+
+/// Takes hold of the program of whatever process is not busybox, waits for its end, and writes to it until that is
+/// done or refused for good: "text file busy" only means not yet.
+const THIEF: &str = "
+    until [ -e /spoils/caught ]; do
+        for process in /proc/[0-9]*; do
+            case $(readlink $process/exe) in
+                */busybox|'') ;;
+                *) exec 9< $process/exe && touch /spoils/caught && break;;
+            esac
+        done
+    done
+    while [ -e $process ]; do usleep 10000; done
+    for attempt in $(seq 100); do
+        if echo overwritten > /proc/self/fd/9; then break; fi
+        usleep 10000
+    done 2> /spoils/refused
+    touch /spoils/done
+    sleep 1000";
+
+/// An engine that is about to be robbed.
+struct Scene {
+    engine: Engine,
+    /// The binary that the attack is about, a copy.
+    victim: PathBuf,
+    spoils: PathBuf,
+}
+
+impl Scene {
+    /// A thief runs already. It was started by another binary, as after an update: so nothing but what is attacked
+    /// runs the victim.
+    fn new() -> Self {
+        let engine = Engine::with_busybox();
+        let root = Rootfs::busybox();
+        root.write("bin/script", "#!/proc/self/exe import\n");
+        fs::set_permissions(root.join("bin/script"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("our file");
+        import(&engine, "evil", &root);
+        let (victim, spoils) = (engine.folder().join("mini-docker"), engine.folder().join("spoils"));
+        fs::copy(Engine::program(), &victim).expect("room for a copy");
+        fs::create_dir(&spoils).expect("a fresh folder");
+        engine.ok(&["run", "-d", "--name", "thief", "-v", "./spoils:/spoils", "busybox", "sh", "-c", THIEF]);
+        Self { engine, victim, spoils }
+    }
+
+    /// Runs containers among the thief's processes by the victim, until one was caught and the thief is through.
+    fn attack(&self, options: &[&str], command: &[&str]) {
+        let before = fs::read(&self.victim).expect("our copy");
+        let (caught, done) = (self.spoils.join("caught"), self.spoils.join("done"));
+        until("the thief holds the engine's binary", || {
+            let mut run = by(&self.victim, &self.engine, &["run", "--rm", "-i", "--pid", "container:thief"]);
+            run.args(options).arg("evil").args(command);
+            let mut run = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let run = run.as_mut().expect("the copy runs");
+            // It waits for its input, or has ended at once.
+            until("it is caught, or has ended", || {
+                caught.exists() || run.try_wait().expect("our child").is_some()
+            });
+            drop(run.stdin.take());
+            run.wait().expect("our child");
+            caught.exists()
+        });
+        until("the thief has tried", || done.exists());
+        let refused = fs::read_to_string(self.spoils.join("refused")).expect("what the thief was told");
+        assert!(fs::read(&self.victim).expect("our copy") == before, "the engine's binary was changed");
+        assert!(refused.contains("Read-only file system"), "{refused}");
+    }
+}
+
+/// A command of `engine`'s, run by another copy of its program.
+fn by(program: &Path, engine: &Engine, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("MINI_DOCKER_DATA_ROOT", engine.data())
+        .env("MINI_DOCKER_EXEC_ROOT", engine.exec())
+        .args(arguments);
+    command
+}
+
+/// CVE-2019-5736: an image whose program is `/proc/self/exe` is run by the engine's own binary, which another
+/// process in the container then opens, and overwrites as soon as it no longer runs.
+#[test]
+fn an_entrypoint_that_is_the_engine() {
+    // `import -` waits for its input.
+    Scene::new().attack(&["--entrypoint", "/proc/self/exe"], &["import", "-"]);
+}
+
+/// CVE-2019-5736 once more: a script whose interpreter is `/proc/self/exe`.
+#[test]
+fn a_script_whose_interpreter_is_the_engine() {
+    Scene::new().attack(&["--entrypoint", "/bin/script"], &[]);
+}
+
+/// CVE-2019-5736, without any trick: with `--init` the engine's binary is process 1.
+#[test]
+fn an_init_process_that_is_the_engine() {
+    Scene::new().attack(&["--init"], &["cat"]);
+}
+
+/// Root in the container writes to its process 1's program.
+#[test]
+fn process_1_cannot_be_written() {
+    let engine = Engine::with_busybox();
+    let victim = engine.folder().join("mini-docker");
+    fs::copy(Engine::program(), &victim).unwrap();
+    let before = fs::read(&victim).unwrap();
+    let line = "for exe in /proc/1/exe /proc/self/exe; do (echo bad > $exe) 2>&1; done; \
+                mount -o remount,rw /proc/1/exe 2>&1; chmod 777 /proc/1/exe 2>&1; true";
+    let mut run = by(&victim, &engine, &["run", "--rm", "--init", "busybox", "sh", "-c", line]);
+    let said = testbed::stdout(&mut run);
+    assert!(said.lines().next().unwrap().contains("/proc/1/exe: Read-only file system"), "{said}");
+    assert!(said.lines().last().unwrap().contains("/proc/1/exe: Read-only file system"), "{said}");
+    assert!(fs::read(&victim).unwrap() == before, "the engine's binary was changed");
+}
