@@ -85,14 +85,18 @@ fn make(root: Rooted<'_>, device: &Device) -> Result<()> {
         Kind::Char => FileType::CharacterDevice,
         Kind::Block => FileType::BlockDevice,
     };
+    // mknod(2) takes the umask off the mode. A chmod(2) afterwards would go by the name once more, and where the parent
+    // is a volume, another container may have put a link to a file of the host's in the node's place.
+    let umask = rustix::process::umask(Mode::empty());
     let mode = Mode::from_raw_mode(device.mode);
-    rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor)).map_err(failed)?;
+    let made = rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor));
+    rustix::process::umask(umask);
+    made.map_err(failed)?;
     if device.owner != (0, 0) {
         let (user, group) = device.owner;
         let (user, group) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(group));
         rustix::fs::chownat(&parent, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(failed)?;
     }
-    // mknod(2) takes the umask off the mode; chmod does not.
-    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).map_err(failed)
+    Ok(())
 }
