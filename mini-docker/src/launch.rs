@@ -316,7 +316,10 @@ fn accounts(path: &str) -> Result<String> {
         Err(errno) => return Err(Error::file("read the image's", Path::new(path), errno)),
     };
     let failed = |error| Error::file("read the image's", Path::new(path), error);
-    if !file.metadata().map_err(failed)?.is_file() {
+    // A link may lead into /proc, where to read is to act: /proc/kmsg gives each of the kernel's messages once, and
+    // the host would miss those that were read here.
+    let status = rustix::fs::fstatfs(&file).map_err(|errno| failed(errno.into()))?;
+    if !file.metadata().map_err(failed)?.is_file() || status.f_type == libc::PROC_SUPER_MAGIC {
         return Err(Error::new(format!("the image's {path} is not a file")));
     }
     let mut text = Vec::new();
