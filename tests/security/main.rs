@@ -4,6 +4,7 @@
 
 mod binary;
 mod leaks;
+mod roots;
 
 use std::path::Path;
 use std::process::Command;
