@@ -57,6 +57,7 @@ pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
         tracing::info!("mount {mount}");
         furnish(root, mount, tree)?;
     }
+    seal(&plan.mounts, &trees)?;
     if !plan.devices.is_empty() {
         devices::populate(root, &plan.devices)?;
     }
@@ -79,7 +80,7 @@ fn open(mount: &Mount) -> Result<OwnedFd> {
             for (key, value) in options {
                 context.set(key, value.as_deref())?;
             }
-            context.mount(mount.attributes)
+            context.mount(Attributes { readonly: false, ..mount.attributes })
         }
         Source::Bind { from, recursive } => {
             let tree = mount::clone_tree(from, *recursive)?;
@@ -89,6 +90,16 @@ fn open(mount: &Mount) -> Result<OwnedFd> {
             Ok(tree)
         }
     }
+}
+
+/// Makes the file systems read-only that are to be so. Not sooner, since others may be mounted in them, for which a
+/// directory must be made first.
+fn seal(mounts: &[Mount], trees: &[OwnedFd]) -> Result<()> {
+    let read_only = Attributes { readonly: true, ..Attributes::default() };
+    let sealed =
+        |mount: &Mount| mount.attributes.readonly && matches!(mount.source, Source::Filesystem { .. });
+    let mut sealed = mounts.iter().zip(trees).filter(|(mount, _)| sealed(mount));
+    sealed.try_for_each(|(_, tree)| mount::set_attributes(tree, read_only, false))
 }
 
 /// Attaches `tree` where `mount` says, making the mount point if the root lacks it.

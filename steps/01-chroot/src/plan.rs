@@ -141,8 +141,7 @@ fn cgroup_mounts(mountinfo: &str) -> Vec<Mount> {
     if hierarchies.is_empty() {
         return Vec::new();
     }
-    // Each hierarchy needs its directory, so the tmpfs is writable; it is the container's own, and empty.
-    let mut mounts = vec![filesystem(CGROUPS, "tmpfs", &["mode=755"], Attributes::DATA)];
+    let mut mounts = vec![filesystem(CGROUPS, "tmpfs", &["mode=755"], attributes)];
     for Hierarchy { name, options } in hierarchies {
         let target = format!("{CGROUPS}/{}", name.unwrap_or_default());
         let fstype = if options.is_empty() { "cgroup2" } else { "cgroup" };
