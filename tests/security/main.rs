@@ -3,7 +3,10 @@
 //! Each module holds one class. A test names the attack it repeats, and fails if the defence against it is taken out.
 
 mod binary;
+mod layers;
 mod leaks;
+mod network;
+mod privileges;
 mod roots;
 
 use std::path::Path;

@@ -4,6 +4,7 @@
 //!   arguments are such that little happens where a call is allowed.
 //! - `probe unix NAME`: connects to the abstract socket NAME.
 //! - `probe key NAME`: prints the key NAME of the session keyring, if there is one.
+//! - `probe user`: prints whose permissions it has.
 //! - `probe watch SECRET FILE`: looks at every other process that it can see, for ever, and notes in FILE when SECRET
 //!   was in its environment or its arguments, or the name of a file in its root or its working directory.
 
@@ -24,9 +25,10 @@ fn main() -> ExitCode {
         ["calls"] => calls(),
         ["unix", name] => println!("{}", connect(name)),
         ["key", name] => println!("{}", key(name)),
+        ["user"] => println!("{}", nix::unistd::geteuid()),
         ["watch", secret, file] => watch(secret, Path::new(file)),
         _ => {
-            eprintln!("usage: probe calls | unix NAME | key NAME | watch SECRET FILE");
+            eprintln!("usage: probe calls | unix NAME | key NAME | user | watch SECRET FILE");
             return ExitCode::FAILURE;
         }
     }
