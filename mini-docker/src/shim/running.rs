@@ -61,13 +61,15 @@ pub(super) struct Client {
     attached: bool,
     /// Whether the container's input ends when this client goes.
     owns_stdin: bool,
+    /// Whether it has sent input.
+    feeds: bool,
     /// Whether it has gone.
     gone: bool,
 }
 
 impl Client {
     pub(super) fn new(connection: Connection, attached: bool, owns_stdin: bool) -> Self {
-        Self { connection, attached, owns_stdin, gone: false }
+        Self { connection, attached, owns_stdin, feeds: false, gone: false }
     }
 
     /// Sends a frame. A client that cannot be reached has gone; the container does not mind.
@@ -222,7 +224,8 @@ impl Running {
         }
         for (index, client) in self.clients.iter().enumerate() {
             let mut events = PollFlags::empty();
-            events.set(PollFlags::POLLIN, !full);
+            // Who has sent too much has to wait; who wants the container killed for not reading it must not.
+            events.set(PollFlags::POLLIN, !(full && client.feeds));
             events.set(PollFlags::POLLOUT, client.connection.is_waiting());
             sources.push(Source::Client(index));
             fds.push(PollFd::new(client.connection.as_fd(), events));
@@ -325,6 +328,7 @@ impl Running {
             // A client that breaks off or talks nonsense loses its connection; the container goes on.
             Err(_) => (Vec::new(), true),
         };
+        self.clients[index].feeds |= frames.iter().any(|frame| matches!(frame, Frame::Stdin(_)));
         for frame in frames {
             match frame {
                 Frame::Stdin(bytes) if self.input.is_some() && !self.input_ends => self.waiting.extend(bytes),
