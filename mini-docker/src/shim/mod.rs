@@ -223,10 +223,10 @@ fn detach(kept: &[BorrowedFd<'_>]) -> Result<()> {
     // SAFETY: the name is a C string that lives for ever.
     unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr()) };
     // The command may have blocked signals for itself. A container that closes its input is no reason to die, nor is
-    // the end of the command's terminal.
+    // the end of the command's terminal, nor a log that is as long as the caller's limits let a file be.
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|errno| Error::kernel("unblock signals", errno))?;
-    for signal in [Signal::SIGHUP, Signal::SIGPIPE] {
+    for signal in [Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ] {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) }
             .map_err(|errno| Error::kernel("ignore a signal", errno))?;
