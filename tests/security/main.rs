@@ -3,10 +3,12 @@
 //! Each module holds one class. A test names the attack it repeats, and fails if the defence against it is taken out.
 
 mod binary;
+mod exhaustion;
 mod layers;
 mod leaks;
 mod network;
 mod privileges;
+mod registry;
 mod roots;
 
 use std::path::Path;
