@@ -38,6 +38,9 @@ impl Scene {
     }
 }
 
+/// Makes what stands in the way at a path.
+type Obstacle<'a> = Box<dyn Fn(&Path) + 'a>;
+
 /// Puts something in the way, and the directories above it.
 fn put(root: &Rootfs, place: &str, what: impl FnOnce(&Path)) {
     let path = root.join(&place[1..]);
@@ -75,13 +78,13 @@ fn an_image_with_something_in_every_place() {
                 echo written > /etc/hosts; touch /sys/x /dev/pts/x /sys/fs/cgroup/x 2>/dev/null; echo whole";
     for place in PLACES {
         let [absolute, relative, magic] = scene.links();
-        let kinds: [(&str, &dyn Fn(&Path)); 6] = [
-            ("absolute link", &|path| symlink(&absolute, path).unwrap()),
-            ("relative link", &|path| symlink(&relative, path).unwrap()),
-            ("magic link", &|path| symlink(&magic, path).unwrap()),
-            ("file", &|path| fs::write(path, "").unwrap()),
-            ("pipe", &fifo),
-            ("directory", &|path| fs::create_dir(path).unwrap()),
+        let kinds: [(&str, Obstacle<'_>); 6] = [
+            ("absolute link", Box::new(|path| symlink(&absolute, path).unwrap())),
+            ("relative link", Box::new(|path| symlink(&relative, path).unwrap())),
+            ("magic link", Box::new(|path| symlink(&magic, path).unwrap())),
+            ("file", Box::new(|path| fs::write(path, "").unwrap())),
+            ("pipe", Box::new(fifo)),
+            ("directory", Box::new(|path| fs::create_dir(path).unwrap())),
         ];
         for (kind, make) in kinds {
             let root = Rootfs::busybox();
@@ -292,6 +295,8 @@ fn accounts_that_are_no_files() {
     let scene = Scene::new();
     let stranger = scene.engine.folder().join("stranger");
     fs::write(&stranger, "stranger:x:4242:4242::/:/bin/sh\n").unwrap();
+    // More than anybody's accounts; the one that is looked for comes last.
+    let large = [&b"\n".repeat(64 << 20)[..], &fs::read(&stranger).unwrap()].concat();
     fs::write("/dev/kmsg", "<7>a message for somebody else\n").unwrap();
     let node = |minor| {
         move |path: &Path| {
@@ -300,7 +305,7 @@ fn accounts_that_are_no_files() {
         }
     };
     let link = |target: String| move |path: &Path| symlink(&target, path).unwrap();
-    let kinds: [(&str, Box<dyn Fn(&Path)>); 9] = [
+    let kinds: [(&str, Obstacle<'_>); 9] = [
         ("link outside", Box::new(link(stranger.display().to_string()))),
         ("relative link outside", Box::new(link(format!("../../../../../..{}", stranger.display())))),
         ("endless link", Box::new(link("/dev/zero".to_owned()))),
@@ -309,16 +314,11 @@ fn accounts_that_are_no_files() {
         ("null", Box::new(node(3))),
         ("zero", Box::new(node(5))),
         ("directory", Box::new(|path| fs::create_dir(path).unwrap())),
-        ("huge file", Box::new(|path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap())),
+        ("large file", Box::new(|path| fs::write(path, &large).unwrap())),
     ];
     for (kind, make) in kinds {
         let root = Rootfs::busybox();
         put(&root, "/etc/passwd", &make);
-        if kind == "huge file" {
-            // As an archive it would be a real one.
-            fs::remove_file(root.join("etc/passwd")).unwrap();
-            root.write("etc/passwd", "");
-        }
         import(&scene.engine, "evil", &root);
         let mut run =
             scene.engine.command(&["run", "--name", "box", "--user", "stranger", "evil", "id", "-u"]);

@@ -37,10 +37,10 @@ fn main() -> ExitCode {
 
 /// Makes a system call; the name of its error.
 fn call(number: libc::c_long, arguments: [u64; 5]) -> String {
-    let [a, b, c, d, e] = arguments;
+    let [first, second, third, fourth, fifth] = arguments;
     // SAFETY: every pointer among the arguments leads to memory of this process that lives until the call returns,
     // and the kernel checks the others.
-    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
+    let result = unsafe { libc::syscall(number, first, second, third, fourth, fifth) };
     match Errno::result(result) {
         Ok(_) => "allowed".to_owned(),
         Err(errno) => format!("{errno:?}"),
