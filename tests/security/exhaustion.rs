@@ -38,7 +38,9 @@ fn a_shim_takes_any_amount_of_output() {
     let line = format!("{FLOOD}; echo; echo all is said; exec sleep 1000");
     engine.ok(&["run", "-d", "--name", "loud", "busybox", "sh", "-c", &line]);
     let (shim, log) = (shim(&engine, "loud"), engine.inspect("loud", "{{.LogPath}}"));
-    until("all is written", || fs::metadata(&log).is_ok_and(|log| log.len() > 200_000_000));
+    for megabytes in (10..=200).step_by(10) {
+        until("more is written", || fs::metadata(&log).is_ok_and(|log| log.len() > megabytes * 1_000_000));
+    }
     assert!(peak(&shim) < BOUND, "the shim has {} KiB", peak(&shim));
     assert_eq!(engine.ok(&["run", "--rm", "busybox", "echo", "others go on"]), "others go on");
     engine.ok(&["rm", "-f", "loud"]);
@@ -129,7 +131,7 @@ fn processes_memory_and_files_in_memory() {
     assert_eq!(eaten.status.code(), Some(137), "{eaten:?}");
     assert_eq!(engine.inspect("eater", "{{.State.OOMKilled}}"), "true");
     let fill = "for folder in /dev/shm /dev /run; do dd if=/dev/zero of=$folder/x bs=1M count=200 2>&1 | grep -c 'No space left'; du -m $folder/x | cut -f1; done; \
-                i=0; while mkdir /sys/fs/cgroup/$i 2>/dev/null; do i=$((i + 1)); done; echo $i";
+                i=0; while [ $i -lt 100 ] && mkdir /sys/fs/cgroup/$i 2>/dev/null; do i=$((i + 1)); done; echo $i";
     let said = sh(&engine, &["--tmpfs", "/run:size=3m"], &fill.replace("du", "busybox du"));
     assert_eq!(said, "1\n64\n1\n64\n1\n3\n0");
     assert_eq!(engine.inspect("quiet", "{{.State.Running}}"), "true");

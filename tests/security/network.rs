@@ -43,7 +43,9 @@ fn the_hosts_loopback() {
     let engine = Engine::with_busybox();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let line = format!("busybox nc -w 2 127.0.0.1 {port} < /dev/null 2>&1 && echo connected; true");
+    let line = format!(
+        "busybox timeout 5 busybox nc -w 2 127.0.0.1 {port} < /dev/null 2>&1 && echo connected; true"
+    );
     for options in [&[][..], &["--network", "none"]] {
         assert_eq!(
             sh(&engine, options, &line),
