@@ -68,6 +68,8 @@ fn the_hosts_parameters() {
         "net/ipv4/ping_group_range",
     ];
     let host = || names.map(|name| fs::read_to_string(format!("/proc/sys/{name}")).unwrap());
+    // The first container of a network has the host forward packets.
+    engine.ok(&["run", "--rm", "busybox", "true"]);
     let before = host();
     let options = [
         "--sysctl=net.core.somaxconn=77",
