@@ -80,6 +80,40 @@ fn a_profile_of_the_users_is_applied() {
     assert!(engine.inspect("kept", "{{json .HostConfig.SecurityOpt}}").contains("SCMP_ACT_KILL_PROCESS"));
 }
 
+/// A container as the courses' security chapters end up with it: everything at once, and each part in effect.
+#[test]
+fn all_of_it_together() {
+    let engine = Engine::with_busybox();
+    let profile = engine.folder().join("profile.json");
+    std::fs::write(
+        &profile,
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}"#,
+    )
+    .unwrap();
+    let options = [
+        "--read-only",
+        "--cap-drop=all",
+        "--cap-add",
+        "net_bind_service",
+        "--cpus",
+        "0.5",
+        "--memory",
+        "1024m",
+        "--tmpfs",
+        "/tmp",
+        "--security-opt",
+        &format!("seccomp={}", profile.display()),
+    ];
+    assert_eq!(sh(&engine, &options, "grep CapEff /proc/self/status"), "CapEff:\t0000000000000400");
+    assert_eq!(sh(&engine, &options, "touch /x 2>&1; true"), "touch: /x: Read-only file system");
+    assert_eq!(sh(&engine, &options, "ln -s a /tmp/b 2>&1; true"), "ln: /tmp/b: Operation not supported");
+    let limits = "cd /sys/fs/cgroup; if test -e memory.max; then cat cpu.max memory.max; else \
+                  cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us memory/memory.limit_in_bytes; fi";
+    let seen = sh(&engine, &options, limits);
+    assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), ["50000", "100000", "1073741824"]);
+}
+
 #[test]
 fn a_bad_profile_is_one_line() {
     let engine = Engine::with_busybox();
