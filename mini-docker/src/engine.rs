@@ -79,7 +79,8 @@ impl Engine {
         let marks = if rootless.is_some() { Marks::User } else { Marks::Trusted };
         let images = Store::open(&folders.data)?.with_marks(marks);
         let containers = Containers::open(&folders.data, &folders.exec)?;
-        let networks = Networks::open(&folders.data, &folders.exec, rootless.as_ref().map(Rootless::ports));
+        let networks =
+            Networks::open(&folders.data, &folders.exec, rootless.as_ref().map(Rootless::ports).transpose()?);
         Ok(Self { folders, images, containers, networks, remap, rootless })
     }
 
@@ -207,7 +208,10 @@ impl Engine {
             if host.network_mode == text {
                 network.name.clone_into(&mut host.network_mode);
             }
-            request.networks.insert(network.name, membership);
+            let name = network.name.clone();
+            if request.networks.insert(network.name, membership).is_some() {
+                return Err(Error::new(format!("network \"{name}\" is specified multiple times")));
+            }
         }
         Ok(())
     }
@@ -246,12 +250,17 @@ impl Engine {
         Ok(())
     }
 
+    /// The name server to ask in place of the host's own, where those may be at an address that cannot be reached: from an
+    /// ordinary user's network.
+    fn name_server_outside(&self, container: &Container) -> Option<IpAddr> {
+        let connected = self.rootless.as_ref().filter(|_| !container.networks.is_empty());
+        connected.map(|_| rootless::NAME_SERVER.into())
+    }
+
     /// The name servers that a container's own asks.
     fn servers(&self, container: &Container) -> Result<Vec<IpAddr>> {
-        let user = &container.host_config.dns;
-        match &self.rootless {
-            // The host's own may be at an address that cannot be reached from the user's network.
-            Some(_) if user.is_empty() => Ok(vec![rootless::name_server()]),
+        match self.name_server_outside(container) {
+            Some(outside) if container.host_config.dns.is_empty() => Ok(vec![outside]),
             _ => etc::servers(&container.host_config),
         }
     }
@@ -266,12 +275,12 @@ impl Engine {
         // A container in another's network has that one's files.
         if !container.host_config.network_mode.starts_with("container:") {
             let connections = wiring.as_ref().map(|wiring| wiring.connections.clone()).unwrap_or_default();
-            let outside = self
-                .rootless
-                .as_ref()
-                .filter(|_| !container.networks.is_empty())
-                .map(|_| rootless::name_server());
-            etc::write(container, &self.containers.directory(&container.id), &connections, outside)?;
+            let outside = self.name_server_outside(container);
+            let own = self.containers.directory(&container.id);
+            if let Err(error) = etc::write(container, &own, &connections, outside) {
+                self.networks.release(&container.id, &directory)?;
+                return Err(error);
+            }
         }
         Ok(wiring)
     }
@@ -472,6 +481,7 @@ impl Engine {
         }
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
         self.clean_cgroup(container)?;
+        self.release_networks(container)?;
         if volumes {
             volumes::remove_anonymous(&self.folders.data, container)?;
         }
@@ -629,7 +639,7 @@ impl Engine {
             connection.finish()?;
         }
         let container = self.containers.find(&container.id)?;
-        let outside = self.rootless.as_ref().map(|_| rootless::name_server());
+        let outside = self.name_server_outside(&container);
         etc::write(
             &container,
             &self.containers.directory(&container.id),
@@ -659,12 +669,22 @@ impl Engine {
         Ok(cgroup.remove()?)
     }
 
+    /// Gives back what a container that does not run any more still has of networks, because its shim was killed.
+    fn release_networks(&self, container: &Container) -> Result<()> {
+        let directory = self.containers.exec_directory(&container.id);
+        if Connections::read(&directory)?.networks.is_empty() {
+            return Ok(());
+        }
+        self.enter_network()?;
+        self.networks.release(&container.id, &directory)
+    }
+
     fn put_right(&self, held: Held) -> Result<()> {
         let Some(container) = self.containers.read_held(&held)? else {
             return self.containers.remove(held);
         };
         self.clean_cgroup(&container)?;
-        self.networks.release(&container.id, &self.containers.exec_directory(&container.id))?;
+        self.release_networks(&container)?;
         if container.host_config.auto_remove {
             volumes::remove_anonymous(&self.folders.data, &container)?;
         }

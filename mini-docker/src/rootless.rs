@@ -12,7 +12,7 @@
 //! ```
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -24,6 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use pid_namespace::{Child, Namespaces, descriptors, join, spawn};
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use user_namespace::rootless;
 
@@ -85,8 +86,10 @@ impl Rootless {
     }
 
     /// What lets ports in.
-    pub fn ports(&self) -> Ports {
-        Ports { socket: self.exec.join("slirp.sock") }
+    pub fn ports(&self) -> Result<Ports> {
+        let stat =
+            rustix::fs::fstat(&self.network).map_err(|errno| Error::kernel("look at a namespace", errno))?;
+        Ok(Ports { socket: self.exec.join("slirp.sock"), network: stat.st_ino })
     }
 }
 
@@ -222,12 +225,23 @@ fn connect(anchor: &Child, exec: &Path, leash: &OwnedFd) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct Ports {
     socket: PathBuf,
+    /// The identity of the network: another anchor has another one, and counts anew.
+    network: u64,
+}
+
+/// A port that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LetIn {
+    /// The identity of the network that it leads to.
+    network: u64,
+    /// Its number there.
+    id: u64,
 }
 
 impl Ports {
-    /// Lets what arrives at a port of the host arrive at the same port of the user's network; the number by which to
-    /// take that back.
-    pub fn add(&self, protocol: Protocol, host: SocketAddr) -> Result<u64> {
+    /// Lets what arrives at a port of the host arrive at the same port of the user's network.
+    pub fn add(&self, protocol: Protocol, host: SocketAddr) -> Result<LetIn> {
         let (address, port) = (host.ip(), host.port());
         let answer = self.ask(&json!({
             "execute": "add_hostfwd",
@@ -239,7 +253,8 @@ impl Ports {
                 "guest_port": port,
             }
         }))?;
-        answer["return"]["id"].as_u64().ok_or_else(|| {
+        let let_in = |id| LetIn { network: self.network, id };
+        answer["return"]["id"].as_u64().map(let_in).ok_or_else(|| {
             let hint = if port < 1024 {
                 " (or ports below 1024 are root's: see the sysctl net.ipv4.ip_unprivileged_port_start)"
             } else {
@@ -249,8 +264,11 @@ impl Ports {
         })
     }
 
-    /// Takes back what [`Ports::add`] has let in.
-    pub fn remove(&self, id: u64) -> Result<()> {
+    /// Takes back what [`Ports::add`] has let in. With the network that it led to, it has ended already.
+    pub fn remove(&self, LetIn { network, id }: LetIn) -> Result<()> {
+        if network != self.network {
+            return Ok(());
+        }
         self.ask(&json!({ "execute": "remove_hostfwd", "arguments": { "id": id } })).map(drop)
     }
 
@@ -265,9 +283,4 @@ impl Ports {
         serde_json::from_str(&answer)
             .map_err(|error| Error::new(format!("cannot read the answer of {SLIRP}: {error}")))
     }
-}
-
-/// The address that the name server has in the user's network.
-pub fn name_server() -> IpAddr {
-    NAME_SERVER.into()
 }

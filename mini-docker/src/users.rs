@@ -23,7 +23,12 @@ impl Identity {
     pub fn assume(&self) -> Result<()> {
         let groups: Vec<Gid> = self.groups.iter().map(|&group| Gid::from_raw(group)).collect();
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        nix::unistd::setgroups(&groups)
+        let joined = match nix::unistd::setgroups(&groups) {
+            // In the namespace of a user without subordinate ids nobody may, and there is no other group to be in.
+            Err(nix::errno::Errno::EPERM) if self.groups == [self.gid] => Ok(()),
+            joined => joined,
+        };
+        joined
             .and_then(|()| nix::unistd::setresgid(gid, gid, gid))
             .and_then(|()| nix::unistd::setresuid(uid, uid, uid))
             .map_err(|errno| Error::kernel(format!("become user {uid}"), errno))

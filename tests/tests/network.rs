@@ -353,6 +353,72 @@ fn networks_are_made_listed_and_removed() {
 }
 
 #[test]
+fn a_bridge_of_somebody_elses_is_not_taken() {
+    let engine = Engine::with_busybox();
+    stdout(Command::new("ip").args(["link", "add", "theirs", "type", "bridge"]));
+    let name = |name: &str| format!("com.docker.network.bridge.name={name}");
+    let refused = engine.fails(&["network", "create", "-o", &name("theirs"), "mine"]);
+    assert_eq!(refused, "1 Error: bridge name theirs is in use already");
+    engine.ok(&["network", "create", "-o", &name("ours"), "a"]);
+    let twice = engine.fails(&["network", "create", "-o", &name("ours"), "b"]);
+    assert_eq!(twice, "1 Error: bridge name ours is in use already");
+    assert_eq!(sh(&engine, &["--network", "a"], "ip route | grep -c default"), "1");
+    engine.ok(&["network", "rm", "a"]);
+    assert!(links().contains(&"theirs".to_owned()) && !links().contains(&"ours".to_owned()), "{:?}", links());
+}
+
+#[test]
+fn a_start_that_fails_keeps_no_address() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["network", "create", "--internal", "inner"]);
+    engine.ok(&["network", "create", "--subnet", "10.7.0.0/24", "--subnet", "fd00:7::/64", "six"]);
+    let cases: [&[&str]; 3] = [
+        // An internal network has no gateway to be called so.
+        &["--network", "inner", "--add-host", "host:host-gateway"],
+        &["--network", "six", "--ip6", "fd00:8::1"],
+        &["--network", "six", "--ip", "10.7.0.1"],
+    ];
+    for options in cases {
+        engine.fails(&[&["run", "--rm"], options, &["busybox", "true"]].concat());
+        assert!(engine.leases().is_empty(), "{options:?}: {:?}", engine.leases());
+    }
+}
+
+#[test]
+fn connecting_at_once_connects_once() {
+    let engine = Engine::with_busybox();
+    greeter(&engine, "web", &[]);
+    let networks: Vec<String> = (0..6).map(|number| format!("net{number}")).collect();
+    for network in &networks {
+        engine.ok(&["network", "create", network]);
+    }
+    let all: Vec<_> = networks
+        .iter()
+        .map(|network| engine.command(&["network", "connect", network, "web"]).spawn().unwrap())
+        .collect();
+    for mut one in all {
+        assert!(one.wait().unwrap().success());
+    }
+    for network in &networks {
+        assert_eq!(hear_inside(&engine, &["--network", network], "web 80"), "web");
+    }
+    engine.ok(&["rm", "-f", "web"]);
+    assert!(engine.leases().is_empty(), "{:?}", engine.leases());
+}
+
+#[test]
+fn a_name_server_that_cannot_be_had_is_no_end() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["network", "create", "back"]);
+    let line = "ip address del 127.0.0.1/8 dev lo; echo ready; exec sleep 1000";
+    engine.ok(&["run", "-d", "--name", "web", "--cap-add", "net_admin", "busybox", "sh", "-c", line]);
+    until("it has done so", || engine.ok(&["logs", "web"]) == "ready");
+    engine.ok(&["network", "connect", "back", "web"]);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(engine.inspect("web", "{{.State.Status}}"), "running");
+}
+
+#[test]
 fn hosts_and_name_servers_of_the_users() {
     let engine = Engine::with_busybox();
     let options = [

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::network::text;
 use crate::error::Result;
 use crate::files::{self, Durability};
+use crate::rootless::LetIn;
 
 /// What a container asks of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +67,9 @@ pub struct PublishedPort {
     pub host: SocketAddr,
     /// The container's.
     pub target: SocketAddr,
-    /// The number under which it was let in from the real host, for an ordinary user.
+    /// How it was let in from the real host, for an ordinary user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub let_in: Option<u64>,
+    pub let_in: Option<LetIn>,
 }
 
 impl PublishedPort {

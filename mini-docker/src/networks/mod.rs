@@ -97,7 +97,7 @@ impl Networks {
 
     /// The network called `name`, if there is one. Those that are always there are made when they are first asked for.
     pub fn named(&self, name: &str) -> Result<Option<Network>> {
-        if !names::is_valid(name) {
+        if !is_valid(name) {
             return Ok(None);
         }
         match files::read_json(&self.path(name))? {
@@ -170,7 +170,7 @@ impl Networks {
     /// Creates a network. Its bridge is made when its first container starts.
     pub fn create(&self, request: Request) -> Result<Network> {
         let name = &request.name;
-        if !names::is_valid(name) {
+        if !is_valid(name) || name == "default" {
             return Err(Error::new(format!(
                 "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
@@ -190,6 +190,11 @@ impl Networks {
             return Err(Error::new(format!(
                 "invalid bridge name: {bridge}: it has more than 15 bytes, or odd ones"
             )));
+        }
+        // To remove a network is to remove its bridge, so that must be nobody else's.
+        let is_theirs = self.recorded()?.iter().any(|other| other.bridge().name == *bridge);
+        if is_theirs || link::find(&Socket::open()?, bridge)?.is_some() {
+            return Err(Error::new(format!("bridge name {bridge} is in use already")));
         }
         self.write(&network)?;
         Ok(network)
@@ -269,8 +274,8 @@ impl Networks {
     }
 
     /// The addresses that are taken in a network.
-    pub fn leases(&self, network: &Network) -> Leases {
-        Leases::new(self.exec.join(&network.id))
+    pub fn leases(&self, network_id: &str) -> Leases {
+        Leases::new(self.exec.join(network_id))
     }
 
     /// The names that are known in a network.
@@ -291,12 +296,20 @@ impl Networks {
             return Ok(None);
         }
         let _lock = self.lock()?;
+        if !self.path(&network.name).exists() {
+            return Err(Error::new(format!("network {} not found", network.name)));
+        }
         // The bridge is switched on last: one that is on has its rules.
         let rules = nftables::Socket::open()?;
         self.firewall().ensure(&rules, &[network.rules()])?;
         bridge.ensure(host)?;
         Ok(Some(rules))
     }
+}
+
+/// Whether `name` may be a network's: a container's rule, and one letter is enough.
+fn is_valid(name: &str) -> bool {
+    names::is_valid(name) || (name.len() == 1 && name.chars().all(|letter| letter.is_ascii_alphanumeric()))
 }
 
 /// A record without addresses.

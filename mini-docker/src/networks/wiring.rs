@@ -14,6 +14,7 @@ use super::membership::{Connection, Connections, Membership, PublishedPort};
 use super::{Network, Networks, ports};
 use crate::container::Container;
 use crate::error::{Error, Result};
+use crate::files::Lock;
 use crate::names;
 
 /// The table in a container's own namespace that leads to its name server.
@@ -96,6 +97,7 @@ impl Networks {
         name: &str,
         membership: &Membership,
     ) -> Result<()> {
+        let _lock = hold(directory)?;
         let mut connections = Connections::read(directory)?;
         let taken = |index: &usize| {
             connections.networks.values().any(|connection| connection.interface == format!("eth{index}"))
@@ -105,7 +107,7 @@ impl Networks {
         let leads_out = connections.networks.values().all(|connection| connection.gateways.is_empty());
         let place = Place { index, leads_out, container, membership };
         let (plug, connection) = self.plan(&self.find(name)?, &place)?;
-        connections.networks.insert(plug.network.name.clone(), connection);
+        connections.networks.insert(plug.network.name.clone(), connection.clone());
         let plugged = connections.write(directory).and_then(|()| {
             let host = Socket::open()?;
             let namespace = netns::of(process)?;
@@ -113,13 +115,19 @@ impl Networks {
             Ok(plug.attachment.apply(&host, &Socket::open_in(namespace.as_fd())?, namespace.as_fd())?)
         });
         if plugged.is_err() {
-            self.unplug(container, directory, &plug.network.name)?;
+            connections.networks.remove(&plug.network.name);
+            // The record is gone if the container has ended meanwhile.
+            if directory.exists() {
+                connections.write(directory)?;
+            }
+            self.give_back(&container.id, &connection)?;
         }
         plugged
     }
 
     /// Takes a running container out of a network.
     pub fn unplug(&self, container: &Container, directory: &Path, name: &str) -> Result<()> {
+        let _lock = hold(directory)?;
         let mut connections = Connections::read(directory)?;
         let Some(connection) = connections.networks.remove(name) else { return Ok(()) };
         let is_theirs =
@@ -135,6 +143,10 @@ impl Networks {
 
     /// Gives back what a container that has ended had of its networks. Its devices end by themselves, a little later.
     pub fn release(&self, id: &str, directory: &Path) -> Result<()> {
+        if !directory.exists() {
+            return Ok(());
+        }
+        let _lock = hold(directory)?;
         let connections = Connections::read(directory)?;
         self.take_back(&connections.ports)?;
         if connections.networks.is_empty() {
@@ -152,8 +164,8 @@ impl Networks {
         if ports.is_empty() {
             return Ok(());
         }
-        for id in ports.iter().filter_map(|port| port.let_in) {
-            self.outside.as_ref().map_or(Ok(()), |outside| outside.remove(id))?;
+        for let_in in ports.iter().filter_map(|port| port.let_in) {
+            self.outside.as_ref().map_or(Ok(()), |outside| outside.remove(let_in))?;
         }
         let ports: Vec<_> = ports.iter().map(PublishedPort::publication).collect();
         Ok(self.firewall().unpublish(&nftables::Socket::open()?, &ports)?)
@@ -163,15 +175,25 @@ impl Networks {
         if !connection.names.is_empty() {
             self.endpoints(&connection.network_id).remove(id)?;
         }
-        let directory = self.exec.join(&connection.network_id);
-        if directory.exists() { Ok(networking::Leases::new(directory).release(id)?) } else { Ok(()) }
+        let exists = self.exec.join(&connection.network_id).exists();
+        if exists { Ok(self.leases(&connection.network_id).release(id)?) } else { Ok(()) }
     }
 
     /// Claims addresses in a network.
     fn plan(&self, network: &Network, place: &Place<'_>) -> Result<(Plug, Connection)> {
+        check(network, place.membership)?;
+        let planned = self.claim_in(network, place);
+        if planned.is_err() {
+            let id = &place.container.id;
+            self.endpoints(&network.id).remove(id)?;
+            self.leases(&network.id).release(id)?;
+        }
+        planned
+    }
+
+    fn claim_in(&self, network: &Network, place: &Place<'_>) -> Result<(Plug, Connection)> {
         let &Place { index, leads_out, container, membership } = place;
-        check(network, membership)?;
-        let leases = self.leases(network);
+        let leases = self.leases(&network.id);
         let mut addresses = Vec::new();
         for pool in &network.ipam.config {
             let wanted =
@@ -214,6 +236,11 @@ impl Networks {
         }
         Ok((Plug { network: network.clone(), attachment }, connection))
     }
+}
+
+/// Keeps others from changing what a container has of networks.
+fn hold(directory: &Path) -> Result<Lock> {
+    Lock::create(&directory.join("network.lock"))
 }
 
 /// Refuses what a container cannot have of a network, in Docker's words.

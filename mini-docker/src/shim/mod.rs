@@ -131,13 +131,15 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         match Running::start(&containers, &launch, &neighbours, &networks, wiring.as_ref(), size) {
             Ok(running) => running,
             Err(error) => {
-                remove_cgroup(&launch)?;
-                networks.release(&container.id, &exec_directory)?;
+                let tidied = remove_cgroup(&launch);
+                let released = networks.release(&container.id, &exec_directory);
                 let code = error.exit_code().unwrap_or(125);
                 state = State { exit_code: code, error: error.to_string(), ..state };
-                conclude(&containers, &data, &container, held, &state)?;
+                let concluded = conclude(&containers, &data, &container, held, &state);
+                // Whatever else failed, this is the reason.
                 command.send(&Frame::Failed { code, message: error.to_string() })?;
-                return command.finish();
+                command.finish()?;
+                return tidied.and(released).and(concluded);
             }
         };
     state = State {
@@ -155,13 +157,14 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     running.clients.push(command);
     let exit = running.watch(&listener)?;
     // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
+    let released = networks.release(&container.id, &exec_directory);
     drop((running.live.names.take(), wiring));
-    networks.release(&container.id, &exec_directory)?;
 
     if container.host_config.auto_remove {
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = containers.retire(held)?;
         farewell(running.clients, exit);
+        released?;
         remove_cgroup(&launch)?;
         volumes::remove_anonymous(&data, &container)?;
         return containers.remove(held);
@@ -180,7 +183,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
     let concluded = conclude(&containers, &data, &container, held, &state);
     // Whatever failed, the exit code is known.
     farewell(running.clients, exit);
-    tidied.and(concluded)
+    released.and(tidied).and(concluded)
 }
 
 /// Tells everybody who is still connected that the container has ended.

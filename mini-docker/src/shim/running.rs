@@ -133,8 +133,13 @@ impl Running {
                 let Building { launch, tree, scaffold } = Building::raise(launch, maps)?;
                 wires.tree = Some(tree);
                 let child = user_namespace::spawn(own, directory, maps, || launch::run(&launch, wires));
-                scaffold.take_down()?;
-                child?
+                let down = scaffold.take_down();
+                let child = child?;
+                if let Err(error) = down {
+                    end(&child)?;
+                    return Err(error.into());
+                }
+                child
             }
         };
         let prepared = (|| {
@@ -148,15 +153,23 @@ impl Running {
                 set_oom_score(&child, score)?;
             }
             let live = wiring.map(|wiring| wiring.connect(child.as_fd())).transpose()?.unwrap_or_default();
-            streams::open_gate(gate, launch.confinement.filter()?.as_ref());
-            Ok((pending.take()?, live))
+            Ok((live, launch.confinement.filter()?))
         })();
-        // Whatever failed here may have failed because the child did, and then its own word is the reason.
-        let heard = match &prepared {
-            Ok(_) => streams::hear(report),
-            Err(_) => end(&child).and_then(|()| streams::hear(report)),
+        let started = match prepared {
+            Ok((live, filter)) => {
+                streams::open_gate(gate, filter.as_ref());
+                let taken = pending.take();
+                streams::hear(report).and(taken).map(|ends| (ends, live))
+            }
+            // It may have failed because the child did, and then the child's word is the reason. The gate stays closed
+            // until the child has ended: it would take an open one for the shim's own failure.
+            Err(error) => {
+                end(&child)?;
+                drop(gate);
+                Err(streams::hear(report).err().unwrap_or(error))
+            }
         };
-        match heard.and(prepared) {
+        match started {
             Ok((Ends { input, outputs, terminal }, live)) => Ok(Self {
                 child,
                 live,
@@ -196,7 +209,7 @@ impl Running {
             }
             self.forget_gone();
             if ready.listener {
-                self.accept(listener)?;
+                self.accept(listener);
             }
             if ready.ended {
                 return self.end();
@@ -334,17 +347,13 @@ impl Running {
                 Frame::Stdin(bytes) if self.input.is_some() && !self.input_ends => self.waiting.extend(bytes),
                 Frame::StdinEnd => self.end_input(),
                 Frame::Attach => self.clients[index].attached = true,
-                Frame::Signal(signal) => match self.child.signal(i32::from(signal)) {
-                    // It has just ended.
-                    Err(error) if error.errno() != nix::errno::Errno::ESRCH => return Err(error.into()),
-                    _ => {}
-                },
+                Frame::Signal(signal) => forgive(self.child.signal(i32::from(signal))),
                 Frame::Resize { rows, columns } => {
-                    if let Some(terminal) = &self.terminal {
-                        terminal::set_size(terminal, rows, columns)?;
-                    }
+                    forgive(
+                        self.terminal.as_ref().map_or(Ok(()), |tty| terminal::set_size(tty, rows, columns)),
+                    );
                 }
-                Frame::Names(servers) => self.learn_names(&servers)?,
+                Frame::Names(servers) => forgive(self.learn_names(&servers)),
                 _ => {}
             }
         }
@@ -381,14 +390,11 @@ impl Running {
         }
     }
 
-    fn accept(&mut self, listener: &UnixListener) -> Result<()> {
+    fn accept(&mut self, listener: &UnixListener) {
         match listener.accept() {
-            Ok((socket, _)) => {
-                self.clients.push(Client::new(Connection::new(socket), false, false));
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(Error::kernel("accept a connection", error)),
+            Ok((socket, _)) => self.clients.push(Client::new(Connection::new(socket), false, false)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => tracing::info!("a client did not come through: {error}"),
         }
     }
 
@@ -416,6 +422,13 @@ fn furnish(launch: &Launch) -> Result<()> {
     let Some(cgroup) = &launch.cgroup else { return Ok(()) };
     cgroup.make()?;
     Ok(cgroup.apply(&launch.limits)?)
+}
+
+/// What a client asks for and cannot be had is no reason to end the container.
+fn forgive<E: std::fmt::Display>(done: Result<(), E>) {
+    if let Err(error) = done {
+        tracing::info!("what a client asked for failed: {error}");
+    }
 }
 
 /// Sees to it that a child has ended, which may be so already. To be called again does no harm.
