@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
 
-use networking::Socket;
 use networking::link::loopback_up;
+use networking::{Attachment, Bridge, Mac, Socket, Subnet};
 use nix::sched::{CloneFlags, setns, unshare};
 
 thread_local! {
@@ -34,4 +35,35 @@ pub fn of_the_host<T: Send>(body: impl FnOnce() -> T + Send) -> T {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     })
+}
+
+/// A bridge for programs that the benchmarks start without an engine.
+pub fn bridge(name: &str) -> Bridge {
+    let subnet = subnet();
+    Bridge {
+        name: name.to_owned(),
+        addresses: vec![subnet.address(subnet.gateway())],
+        internal: false,
+        mtu: None,
+    }
+}
+
+/// A plug in that bridge, like a container's. The address is always the same one: there is one plug at a time.
+pub fn plug(bridge: &str) -> Attachment {
+    let (subnet, address) = (subnet(), IpAddr::from([192, 0, 2, 2]));
+    Attachment {
+        host_end: format!("floor{}", std::process::id()),
+        interface: "eth0".to_owned(),
+        bridge: bridge.to_owned(),
+        mac: Mac::of(address),
+        isolated: false,
+        mtu: None,
+        addresses: vec![subnet.address(address)],
+        gateways: vec![subnet.gateway()],
+    }
+}
+
+/// Addresses for documentation (RFC 5737): nobody has a route to them.
+fn subnet() -> Subnet {
+    Subnet::around(Ipv4Addr::new(192, 0, 2, 0).into(), 24)
 }

@@ -20,7 +20,6 @@ use clap::{Args, Subcommand};
 
 use crate::command;
 use measure::Contender;
-use workplace::Workplace;
 
 /// What `bench` takes.
 #[derive(Args)]
@@ -128,9 +127,9 @@ impl Field {
         }
     }
 
-    /// Prints what a reader must know about the table that follows.
-    fn introduce(&self, workplace: &Workplace) {
-        for remark in workplace.remarks() {
+    /// Prints what a reader must know about the table that follows: `remarks`, and who is missing.
+    fn introduce(&self, remarks: &[String]) {
+        for remark in remarks {
             println!("{remark}");
         }
         for absent in &self.absent {

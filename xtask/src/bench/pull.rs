@@ -56,7 +56,7 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
         compressed / 1_000_000,
         unpacked / 1_000_000
     );
-    field.introduce(&workplace);
+    field.introduce(workplace.remarks());
     let rounds = settings.rounds.unwrap_or(ROUNDS);
     // Those that entered later have run once already.
     field.contenders[0].once()?;

@@ -1,12 +1,15 @@
-//! `bench start`: from the command to the end of a container that does nothing.
+//! `bench start`: from the command to the end of a container that does nothing, first without a network, then with the
+//! default one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use networking::{Socket, link};
 use serde_json::{Value, json};
+use testbed::network;
 use testbed::registry::tar_directory;
 use testbed::rootfs::Rootfs;
 
@@ -27,6 +30,8 @@ const PODMAN_LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "n
 const PLACES: &[&str] = &["dev/pts", "dev/shm", "dev/mqueue", "etc", "proc", "sys"];
 /// The files among them.
 const FILES: &[&str] = &["hostname", "hosts", "resolv.conf"];
+/// The floor's bridge.
+const BRIDGE: &str = "floor";
 
 /// Measures and prints.
 pub(super) fn run(settings: &Settings) -> Result<()> {
@@ -36,33 +41,83 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
     let workplace = Workplace::enter(settings.on.as_deref())?;
     let root = Root::make(&workplace)?;
 
+    network::own();
     let ours = workplace.make("mini-docker")?;
     time(mini_docker(&engine, &ours).arg("import").arg(&root.archive).arg(IMAGE))?;
+    floor_places(&workplace)?;
+    let rounds = settings.rounds.unwrap_or(ROUNDS);
+
+    let mut field = Field::new();
+    let mut least = Command::new(&floor);
+    least.arg(workplace.path()).arg("true");
+    field.contenders.push(Contender::command("floor", least));
     let mut run = mini_docker(&engine, &ours);
     run.args(["run", "--rm", "--network", "none", IMAGE, "true"]);
-    let mut field = Field::new();
-    field.contenders.push(Contender::command("floor", floor_command(&floor, &workplace)?));
     field.contenders.push(Contender::command("mini-docker run", run));
     for runtime in ["crun", "runc"] {
         field.enter(runtime, &[runtime], || with_bundle(runtime, &workplace, &root));
     }
     field.enter("bubblewrap", &["bwrap"], || Ok(Contender::command("bubblewrap", bubblewrap(&root))));
-    field.enter("podman run", &["podman"], || with_podman(&workplace, &root));
-    field.enter("docker run", &["docker"], || with_docker(&root));
+    field.enter("podman run", &["podman"], || with_podman(&workplace, &root, &["--network", "none"]));
+    field.enter("docker run", &["docker"], || with_docker(&root, &["--network", "none"]));
+    println!("Without a network:");
+    field.introduce(workplace.remarks());
+    measure(field, rounds)?;
 
-    field.introduce(&workplace);
-    let rounds = settings.rounds.unwrap_or(ROUNDS);
-    interleave(&mut field.contenders, WARM_UP)?;
-    let times = interleave(&mut field.contenders, rounds)?;
-    let names: Vec<&str> = field.contenders.iter().map(|contender| contender.name).collect();
-    println!("{}", table(&names, &times, &[0, 1]));
+    let mut field = Field::new();
+    network::bridge(BRIDGE).ensure(&Socket::open()?)?;
+    let mut least = Command::new(&floor);
+    least.args(["--bridge", BRIDGE]).arg(workplace.path()).arg("true");
+    field.contenders.push(settling("floor", least));
+    let mut run = mini_docker(&engine, &ours);
+    run.args(["run", "--rm", IMAGE, "true"]);
+    field.contenders.push(settling("mini-docker run", run));
+    field.enter("podman run", &["podman"], || with_podman(&workplace, &root, &[]));
+    field.enter("docker run", &["docker"], || with_docker(&root, &[]));
+    println!("On the default bridge network, in a network namespace of the benchmark's own:");
+    field.introduce(&[]);
+    measure(field, rounds)?;
+
     println!("{rounds} interleaved rounds; a ratio is the median of the ratios within the rounds.");
     println!(
-        "floor: the same namespaces, overlay and mounts, exec and wait; no cgroup, records, log or shim."
+        "floor: the same namespaces, overlay and mounts, the same cable to a bridge; exec and wait. No cgroup, records, \
+         log or shim, and no address claimed."
     );
     println!(
         "crun, runc: a prepared bundle with the runtime's own spec. bubblewrap: no overlay and no cgroup."
     );
+    Ok(())
+}
+
+/// Runs all contenders, and prints their table.
+fn measure(mut field: Field, rounds: u32) -> Result<()> {
+    interleave(&mut field.contenders, WARM_UP)?;
+    let times = interleave(&mut field.contenders, rounds)?;
+    let names: Vec<&str> = field.contenders.iter().map(|contender| contender.name).collect();
+    println!("{}", table(&names, &times, &[0, 1]));
+    Ok(())
+}
+
+/// A contender that makes a cable. It is done when the kernel has taken that away again: this happens in the background,
+/// under the lock that whoever comes next needs for a cable of its own.
+fn settling(name: &'static str, mut command: Command) -> Contender {
+    Contender::new(name, move || {
+        let elapsed = time(&mut command)?;
+        settle()?;
+        Ok(elapsed)
+    })
+}
+
+/// Waits until no device is plugged into a bridge.
+fn settle() -> Result<()> {
+    let socket = Socket::open()?;
+    let patience = Instant::now() + Duration::from_secs(5);
+    while link::list(&socket)?.iter().any(|link| link.bridge.is_some()) {
+        if Instant::now() > patience {
+            bail!("a cable stays plugged in");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }
 
@@ -86,7 +141,7 @@ impl Root {
 }
 
 /// What the floor needs lies in the workplace itself: `root`, `places` and `etc`.
-fn floor_command(floor: &Path, workplace: &Workplace) -> Result<Command> {
+fn floor_places(workplace: &Workplace) -> Result<()> {
     for place in PLACES {
         workplace.make(Path::new("places").join(place))?;
     }
@@ -96,9 +151,7 @@ fn floor_command(floor: &Path, workplace: &Workplace) -> Result<Command> {
             fs::write(directory.join(name), "").with_context(|| format!("cannot write {name}"))?;
         }
     }
-    let mut command = Command::new(floor);
-    command.arg(workplace.path()).arg("true");
-    Ok(command)
+    Ok(())
 }
 
 /// A bundle with the runtime's own idea of a spec, told only what to run, and where.
@@ -139,16 +192,18 @@ fn bubblewrap(root: &Root) -> Command {
     command
 }
 
-fn with_podman(workplace: &Workplace, root: &Root) -> Result<Contender> {
+fn with_podman(workplace: &Workplace, root: &Root, options: &[&str]) -> Result<Contender> {
     let folder = workplace.make("podman")?;
     time(podman(&folder).arg("import").arg(&root.archive).arg(IMAGE))?;
     let cgroups = PodmanCgroups;
     let mut command = podman(&folder);
-    command.args(["run", "--rm", "--network", "none", "--cgroup-parent", PodmanCgroups::PARENT]);
-    command.args(PODMAN_LIMITS).args([IMAGE, "true"]);
+    command.args(["run", "--rm", "--cgroup-parent", PodmanCgroups::PARENT]);
+    command.args(PODMAN_LIMITS).args(options).args([IMAGE, "true"]);
     Ok(Contender::new("podman run", move || {
         let _kept = &cgroups;
-        time(&mut command)
+        let elapsed = time(&mut command)?;
+        settle()?;
+        Ok(elapsed)
     }))
 }
 
@@ -186,12 +241,12 @@ impl Drop for PodmanCgroups {
     }
 }
 
-fn with_docker(root: &Root) -> Result<Contender> {
+fn with_docker(root: &Root, options: &[&str]) -> Result<Contender> {
     require_docker()?;
     time(Command::new("docker").arg("import").arg(&root.archive).arg(IMAGE))?;
     let image = DockerImage(IMAGE.to_owned());
     let mut command = Command::new("docker");
-    command.args(["run", "--rm", "--network", "none", &image.0, "true"]);
+    command.args(["run", "--rm"]).args(options).args([&image.0, "true"]);
     Ok(Contender::new("docker run", move || {
         // The image is there for as long as this contender is.
         let _kept = &image;

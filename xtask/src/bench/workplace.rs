@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
-/// What podman, crun and skopeo keep for the whole machine, wherever they are told to work: a table of locks, a list
-/// of containers, and a cache of which registry had which blob, which would let later rounds skip work.
-const MACHINE_WIDE: &[&str] = &["/dev/shm", "/run/crun", "/var/lib/containers"];
+/// What podman, its network plugins, crun and skopeo keep for the whole machine, wherever they are told to work: a table
+/// of locks, network namespaces, a list of containers, addresses that are taken, and a cache of which registry had which
+/// blob, which would let later rounds skip work.
+const MACHINE_WIDE: &[&str] = &["/dev/shm", "/run/netns", "/run/crun", "/var/lib/cni", "/var/lib/containers"];
 
 /// The cgroup v2 tree of a host whose controllers are all in v1.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
