@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
 
 use networking::link::loopback_up;
-use networking::{Attachment, Bridge, Mac, Socket, Subnet};
+use networking::{Attachment, Bridge, Mac, Socket, Subnet, netns};
 use nix::sched::{CloneFlags, setns, unshare};
 
 thread_local! {
@@ -35,6 +36,15 @@ pub fn of_the_host<T: Send>(body: impl FnOnce() -> T + Send) -> T {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     })
+}
+
+/// A network namespace like that, in which nobody is yet.
+pub fn fresh() -> OwnedFd {
+    let maker = std::thread::spawn(|| {
+        own();
+        netns::own().expect("this thread's own namespace")
+    });
+    maker.join().expect("a thread that makes a namespace")
 }
 
 /// A bridge for programs that the benchmarks start without an engine.

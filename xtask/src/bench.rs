@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`start`] | the start of a container, against other engines and a floor |
 //! | [`pull`] | from a registry to an unpacked image |
+//! | [`net`] | what the network carries |
 //! | [`measure`] | interleaved rounds, medians, and the table |
+//! | [`podman`] | podman, kept to the benchmark's own folders and cgroups |
 //! | [`workplace`] | a place that is the same for all, and that nothing outlives |
 
 mod measure;
+mod net;
+mod podman;
 mod pull;
 mod start;
 mod workplace;
@@ -34,6 +38,8 @@ enum What {
     Start(Settings),
     /// Pull a Debian image from a registry on this machine, and unpack it
     Pull(Settings),
+    /// Send over TCP, through a published port and between two containers
+    Net(Settings),
 }
 
 /// How to measure.
@@ -53,6 +59,7 @@ impl Options {
         match &self.what {
             What::Start(settings) => start::run(settings),
             What::Pull(settings) => pull::run(settings),
+            What::Net(settings) => net::run(settings),
         }
     }
 }
@@ -70,16 +77,6 @@ fn mini_docker(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("MINI_DOCKER_DATA_ROOT", folder.join("data"));
     command.env("MINI_DOCKER_EXEC_ROOT", folder.join("exec"));
-    command
-}
-
-/// podman with folders of its own. Podman is daemonless too, so its storage can be anywhere.
-fn podman(folder: &Path) -> Command {
-    let mut command = Command::new("podman");
-    for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
-        command.arg(option).arg(folder.join(name));
-    }
-    command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
     command
 }
 
@@ -116,13 +113,25 @@ impl Field {
 
     /// Adds what `prepare` returns, or notes why it cannot take part. Each contender runs once for that.
     fn enter(&mut self, name: &'static str, programs: &[&str], prepare: impl FnOnce() -> Result<Contender>) {
+        self.enter_all(name, programs, || Ok(vec![prepare()?]));
+    }
+
+    /// The same for several that come or stay away together.
+    fn enter_all(
+        &mut self,
+        name: &'static str,
+        programs: &[&str],
+        prepare: impl FnOnce() -> Result<Vec<Contender>>,
+    ) {
         if let Some(missing) = programs.iter().find(|program| command::find(program).is_none()) {
             self.absent.push(format!("{name}: {missing} is not installed"));
             return;
         }
-        let tried = prepare().and_then(|mut contender| contender.once().map(|_| contender));
+        let tried = prepare().and_then(|mut contenders| {
+            contenders.iter_mut().try_for_each(|contender| contender.once().map(drop)).map(|()| contenders)
+        });
         match tried {
-            Ok(contender) => self.contenders.push(contender),
+            Ok(contenders) => self.contenders.extend(contenders),
             Err(error) => self.absent.push(format!("{name}: {error:#}")),
         }
     }

@@ -17,14 +17,28 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(super) struct Contender {
     /// What the table calls it.
     pub(super) name: &'static str,
-    /// Does it once; the time that counts is what it returns, so that it can prepare and tidy around it.
-    run: Box<dyn FnMut() -> Result<Duration>>,
+    /// Does it once; what counts is what it returns, so that it can prepare and tidy around it.
+    run: Box<dyn FnMut() -> Result<f64>>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Times: the least is the best.
+    Milliseconds,
+    /// Rates: the most is.
+    Gigabits,
 }
 
 impl Contender {
     /// A contender that times itself, with [`time`].
-    pub(super) fn new(name: &'static str, run: impl FnMut() -> Result<Duration> + 'static) -> Self {
-        Self { name, run: Box::new(run) }
+    pub(super) fn new(name: &'static str, mut run: impl FnMut() -> Result<Duration> + 'static) -> Self {
+        Self { name, run: Box::new(move || Ok(run()?.as_secs_f64() * 1000.0)) }
+    }
+
+    /// A contender that counts the bytes it moves in a second.
+    pub(super) fn rate(name: &'static str, mut run: impl FnMut() -> Result<f64> + 'static) -> Self {
+        Self { name, run: Box::new(move || Ok(run()? * 8.0 / 1e9)) }
     }
 
     /// A contender that is one command, the same in every round.
@@ -33,7 +47,7 @@ impl Contender {
     }
 
     /// Runs it once.
-    pub(super) fn once(&mut self) -> Result<Duration> {
+    pub(super) fn once(&mut self) -> Result<f64> {
         (self.run)()
     }
 }
@@ -59,42 +73,49 @@ pub(super) fn time(command: &mut Command) -> Result<Duration> {
     Ok(elapsed)
 }
 
-/// Runs all contenders in turn, `rounds` times; a column of times for each.
+/// Runs all contenders in turn, `rounds` times; a column of values for each.
 ///
 /// What else the machine does changes from second to second, so neighbours in time are compared. Every other round
 /// goes backwards: each contender then follows different ones.
-pub(super) fn interleave(contenders: &mut [Contender], rounds: u32) -> Result<Vec<Vec<Duration>>> {
-    let mut times = vec![Vec::new(); contenders.len()];
+pub(super) fn interleave(contenders: &mut [Contender], rounds: u32) -> Result<Vec<Vec<f64>>> {
+    let mut values = vec![Vec::new(); contenders.len()];
     for round in 0..rounds {
         for place in 0..contenders.len() {
             let index = if round % 2 == 0 { place } else { contenders.len() - 1 - place };
             std::thread::sleep(PAUSE);
             let contender = &mut contenders[index];
-            let elapsed =
+            let value =
                 contender.once().with_context(|| format!("{} failed in round {round}", contender.name))?;
-            times[index].push(elapsed);
+            values[index].push(value);
         }
     }
-    Ok(times)
+    Ok(values)
 }
 
 /// The table: a row for each contender, and a column of ratios for each of `references`, which are row numbers.
-pub(super) fn table(names: &[&str], times: &[Vec<Duration>], references: &[usize]) -> String {
-    let mut rows = vec![vec!["what".to_owned(), "median ms".to_owned(), "min ms".to_owned()]];
+pub(super) fn table(unit: Unit, names: &[&str], values: &[Vec<f64>], references: &[usize]) -> String {
+    let heading = match unit {
+        Unit::Milliseconds => ["what", "median ms", "min ms"],
+        Unit::Gigabits => ["what", "median Gbit/s", "max Gbit/s"],
+    };
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows[0].extend(references.iter().map(|&reference| format!("/ {}", names[reference])));
-    for (name, column) in names.iter().zip(times) {
-        let milliseconds: Vec<f64> = column.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
-        let least = milliseconds.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut row = vec![(*name).to_owned(), format!("{:.2}", median(milliseconds)), format!("{least:.2}")];
-        row.extend(references.iter().map(|&reference| format!("{:.2}", ratio(column, &times[reference]))));
+    for (name, column) in names.iter().zip(values) {
+        let best = match unit {
+            Unit::Milliseconds => column.iter().copied().fold(f64::INFINITY, f64::min),
+            Unit::Gigabits => column.iter().copied().fold(0.0, f64::max),
+        };
+        let mut row =
+            vec![(*name).to_owned(), format!("{:.2}", median(column.clone())), format!("{best:.2}")];
+        row.extend(references.iter().map(|&reference| format!("{:.2}", ratio(column, &values[reference]))));
         rows.push(row);
     }
     align(&rows)
 }
 
 /// The median of the ratios within each round.
-fn ratio(times: &[Duration], reference: &[Duration]) -> f64 {
-    median(times.iter().zip(reference).map(|(time, reference)| time.div_duration_f64(*reference)).collect())
+fn ratio(values: &[f64], reference: &[f64]) -> f64 {
+    median(values.iter().zip(reference).map(|(value, reference)| value / reference).collect())
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -127,14 +148,9 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let times =
-            |values: &[u64]| values.iter().map(|&value| Duration::from_millis(value)).collect::<Vec<_>>();
         // The second round was slow for everybody; the ratio of the pairs does not show it.
-        let table = table(
-            &["floor", "mini-docker", "other"],
-            &[times(&[10, 100, 10]), times(&[15, 150, 15]), times(&[30, 400, 40])],
-            &[0, 1],
-        );
+        let times = [vec![10.0, 100.0, 10.0], vec![15.0, 150.0, 15.0], vec![30.0, 400.0, 40.0]];
+        let table = table(Unit::Milliseconds, &["floor", "mini-docker", "other"], &times, &[0, 1]);
         let expected = "\
 what         median ms  min ms  / floor  / mini-docker
 floor            10.00   10.00     1.00           0.67
@@ -142,5 +158,11 @@ mini-docker      15.00   15.00     1.50           1.00
 other            40.00   30.00     4.00           2.67
 ";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_table_of_rates() {
+        let table = table(Unit::Gigabits, &["cable"], &[vec![10.0, 30.0]], &[]);
+        assert_eq!(table, "what   median Gbit/s  max Gbit/s\ncable          20.00       30.00\n");
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use testbed::registry::{Compression, Image, Registry};
 
-use super::measure::{Contender, interleave, table, time};
+use super::measure::{Contender, Unit, interleave, table, time};
 use super::workplace::Workplace;
 use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
 use crate::command;
@@ -62,7 +62,7 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
     field.contenders[0].once()?;
     let times = interleave(&mut field.contenders, rounds)?;
     let names: Vec<&str> = field.contenders.iter().map(|contender| contender.name).collect();
-    println!("{}", table(&names, &times, &[0]));
+    println!("{}", table(Unit::Milliseconds, &names, &times, &[0]));
     println!(
         "{rounds} interleaved rounds, each into fresh directories; a ratio is the median of those within the rounds."
     );
@@ -148,7 +148,7 @@ impl Rounds {
     fn with_podman(&self) -> Contender {
         let image = self.image.clone();
         self.contender("podman pull", move |folder| {
-            time(podman(folder).args(["pull", "--quiet", "--tls-verify=false", &image]))
+            time(podman::command(folder).args(["pull", "--quiet", "--tls-verify=false", &image]))
         })
     }
 

@@ -13,7 +13,7 @@ use testbed::network;
 use testbed::registry::tar_directory;
 use testbed::rootfs::Rootfs;
 
-use super::measure::{Contender, interleave, table, time};
+use super::measure::{Contender, Unit, interleave, table, time};
 use super::workplace::Workplace;
 use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
 use crate::command;
@@ -23,9 +23,6 @@ const ROUNDS: u32 = 100;
 const WARM_UP: u32 = 3;
 /// What the image is called, in a daemon's store too, where it must not replace anybody's.
 const IMAGE: &str = "mini-docker-bench-busybox";
-/// What the other engines' default limits of open files and processes are replaced by: they are above what some
-/// hosts allow, and limits cost nothing.
-const PODMAN_LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
 /// Where a container's mounts go.
 const PLACES: &[&str] = &["dev/pts", "dev/shm", "dev/mqueue", "etc", "proc", "sys"];
 /// The files among them.
@@ -94,7 +91,7 @@ fn measure(mut field: Field, rounds: u32) -> Result<()> {
     interleave(&mut field.contenders, WARM_UP)?;
     let times = interleave(&mut field.contenders, rounds)?;
     let names: Vec<&str> = field.contenders.iter().map(|contender| contender.name).collect();
-    println!("{}", table(&names, &times, &[0, 1]));
+    println!("{}", table(Unit::Milliseconds, &names, &times, &[0, 1]));
     Ok(())
 }
 
@@ -194,51 +191,17 @@ fn bubblewrap(root: &Root) -> Command {
 
 fn with_podman(workplace: &Workplace, root: &Root, options: &[&str]) -> Result<Contender> {
     let folder = workplace.make("podman")?;
-    time(podman(&folder).arg("import").arg(&root.archive).arg(IMAGE))?;
-    let cgroups = PodmanCgroups;
-    let mut command = podman(&folder);
-    command.args(["run", "--rm", "--cgroup-parent", PodmanCgroups::PARENT]);
-    command.args(PODMAN_LIMITS).args(options).args([IMAGE, "true"]);
+    time(podman::command(&folder).arg("import").arg(&root.archive).arg(IMAGE))?;
+    let cgroups = podman::Cgroups;
+    let mut command = podman::command(&folder);
+    command.args(["run", "--rm", "--cgroup-parent", podman::Cgroups::PARENT]);
+    command.args(podman::LIMITS).args(options).args([IMAGE, "true"]);
     Ok(Contender::new("podman run", move || {
         let _kept = &cgroups;
         let elapsed = time(&mut command)?;
         settle()?;
         Ok(elapsed)
     }))
-}
-
-/// The cgroups that podman makes around its containers', and leaves. Dropped, they are removed.
-struct PodmanCgroups;
-
-impl PodmanCgroups {
-    const PARENT: &str = "mini-docker-bench";
-
-    /// All of them, inner ones first: one tree in each hierarchy of v1, or the one of v2.
-    fn list() -> Vec<PathBuf> {
-        let root = Path::new("/sys/fs/cgroup");
-        // What cannot be read has no cgroups.
-        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-        let parents = hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join(Self::PARENT));
-        let all = parents.flat_map(|parent| [parent.join("conmon"), parent]);
-        // Where a hierarchy is not mounted, podman makes plain directories; they are in our tmpfs.
-        all.filter(|path| path.join("cgroup.procs").is_file()).collect()
-    }
-}
-
-impl Drop for PodmanCgroups {
-    fn drop(&mut self) {
-        let patience = Instant::now() + Duration::from_secs(5);
-        for cgroup in Self::list() {
-            // podman's monitor is in there for a moment longer than podman itself.
-            while let Err(error) = fs::remove_dir(&cgroup) {
-                if Instant::now() > patience {
-                    eprintln!("cannot remove {}: {error}", cgroup.display());
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-    }
 }
 
 fn with_docker(root: &Root, options: &[&str]) -> Result<Contender> {
