@@ -8,15 +8,26 @@ use std::sync::OnceLock;
 use crate::engine::Engine;
 use crate::{network, output};
 
-/// Uncompressed layers of an image: Debian, and what installing Redis in it adds.
+/// Uncompressed layers of images: Debian, and what installing a server in it adds.
 pub struct Debian {
     /// The base system.
     pub base: PathBuf,
-    /// The second layer.
+    /// A second layer with Redis.
     pub redis: PathBuf,
+    /// Another one with PostgreSQL.
+    pub postgres: PathBuf,
 }
 
-/// The layers, made on first use. That takes the better part of a minute and Debian's packages.
+/// What is done in a container to install Redis.
+const REDIS: &str = "apt-get install -y -qq --no-install-recommends redis-server";
+/// The same for PostgreSQL, without a database, which is to lie in a volume, and without the compiler for its queries,
+/// which is most of it.
+const POSTGRES: &str = "mkdir /etc/postgresql-common && \
+    echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf && \
+    apt-get install -y -qq --no-install-recommends postgresql && \
+    rm -r /usr/lib/*/libLLVM* /usr/lib/postgresql/*/lib/bitcode";
+
+/// The layers, made on first use. That takes a minute or two and Debian's packages.
 pub fn debian() -> &'static Debian {
     static MADE: OnceLock<Debian> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -25,31 +36,34 @@ pub fn debian() -> &'static Debian {
         // Several test programs may come here at once.
         let lock = File::create(cache.join("lock")).expect("our own folder");
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("our own lock");
-        let made = Debian { base: cache.join("base.tar"), redis: cache.join("redis.tar") };
+        let at = |name: &str| cache.join(name).with_extension("tar");
+        let made = Debian { base: at("base"), redis: at("redis"), postgres: at("postgres") };
+        let fresh = at("fresh");
         if !made.base.exists() {
-            let fresh = cache.join("fresh.tar");
             let mut make = Command::new("mmdebstrap");
             make.args(["--variant=minbase", &codename()]).arg(&fresh);
             let done = network::of_the_host(|| output(&mut make));
             assert!(done.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&done.stderr));
             fs::rename(&fresh, &made.base).expect("our own folder");
         }
-        if !made.redis.exists() {
-            let fresh = cache.join("fresh.tar");
-            network::of_the_host(|| install_redis(&made.base, &fresh));
-            fs::rename(&fresh, &made.redis).expect("our own folder");
+        for (layer, line) in [(&made.redis, REDIS), (&made.postgres, POSTGRES)] {
+            if !layer.exists() {
+                network::of_the_host(|| install(&made.base, line, &fresh));
+                fs::rename(&fresh, layer).expect("our own folder");
+            }
         }
         made
     })
 }
 
-/// Runs apt in a container, and packs what it wrote.
-fn install_redis(base: &Path, layer: &Path) {
+/// Runs `line` in a container of `base`, with the host's packages at hand, and packs what it wrote into `layer`.
+fn install(base: &Path, line: &str, layer: &Path) {
     let engine = Engine::new();
     engine.ok(&["import", base.to_str().expect("a plain path"), "debian"]);
-    let line = "apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server && \
-                apt-get clean && rm -rf /var/lib/apt/lists/*";
-    // The host's sources, since they are known to work here.
+    let line = format!(
+        "cp -r /mnt/. /etc/apt && apt-get update -qq && {line} && apt-get clean && rm -rf /var/lib/apt/lists/*"
+    );
+    // The host's sources, since they are known to work here; in memory, since packages write beside them.
     engine.ok(&[
         "run",
         "--name",
@@ -57,11 +71,13 @@ fn install_redis(base: &Path, layer: &Path) {
         "--network",
         "host",
         "-v",
-        "/etc/apt:/etc/apt:ro",
+        "/etc/apt:/mnt:ro",
+        "--tmpfs",
+        "/etc/apt",
         "debian",
         "sh",
         "-c",
-        line,
+        &line,
     ]);
     let driver = |field: &str| engine.inspect("apt", &format!("{{{{.GraphDriver.Data.{field}}}}}"));
     let lowers: Vec<PathBuf> = driver("LowerDir").split(':').map(PathBuf::from).collect();

@@ -1,32 +1,44 @@
-//! The engine on real input: Debian with Redis, as a two-platform image in a real registry.
+//! The engine on real input: Debian with Redis, as a two-platform image in a real registry, and with PostgreSQL.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::debian::debian;
 use testbed::engine::Engine;
 use testbed::registry::{Compression, Image, Registry, tar};
 use testbed::until;
 
+/// The configuration of images.
+fn config() -> Value {
+    json!({"Cmd": ["bash"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]})
+}
+
+/// Debian with one more layer.
+fn image(second: &Path) -> Image {
+    let layer = |path, compression| (fs::read(path).expect("a layer"), compression);
+    Image {
+        layers: vec![layer(debian().base.as_path(), Compression::Zstd), layer(second, Compression::Gzip)],
+        config: config(),
+        architecture: image_architecture(),
+        docker: false,
+    }
+}
+
 /// A registry with `debian:12`, for this machine and for another.
 fn registry() -> Registry {
     let registry = Registry::start();
-    let layer = |path, compression| (fs::read(path).expect("a layer"), compression);
-    let config = json!({"Cmd": ["bash"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]});
-    let here = Image {
-        layers: vec![layer(&debian().base, Compression::Zstd), layer(&debian().redis, Compression::Gzip)],
-        config: config.clone(),
-        architecture: image_architecture(),
-        docker: false,
-    };
     let elsewhere = Image {
         layers: vec![(tar(&[("other", b"")]), Compression::None)],
-        config,
+        config: config(),
         architecture: "riscv64",
         docker: false,
     };
-    let (here, elsewhere) =
-        (registry.push("debian", "here", &here), registry.push("debian", "elsewhere", &elsewhere));
+    let (here, elsewhere) = (
+        registry.push("debian", "here", &image(&debian().redis)),
+        registry.push("debian", "elsewhere", &elsewhere),
+    );
     let platform = |architecture: &str| json!({"os": "linux", "architecture": architecture});
     registry.push_index(
         "debian",
@@ -88,7 +100,7 @@ fn a_pulled_debian_runs_and_is_not_pulled_again() {
     assert!(pulled.contains("Status: Downloaded newer image"), "{pulled}");
     assert_eq!(engine.inspect(&image, "{{.Architecture}}"), "riscv64");
     let layout = format!("oci:{}:{image}", engine.data().join("images").display());
-    let seen = testbed::stdout(std::process::Command::new("skopeo").args(["inspect", &layout]));
+    let seen = testbed::stdout(Command::new("skopeo").args(["inspect", &layout]));
     assert!(seen.contains("\"riscv64\""), "{seen}");
 }
 
@@ -120,6 +132,69 @@ fn redis_runs_in_it() {
     let line = "redis-server --appendonly yes --daemonize yes >/dev/null; until redis-cli ping 2>/dev/null | grep PONG; do sleep 0.1; done; redis-cli set key value";
     let seen = engine.ok(&["run", "--rm", "-v", "data:/data", "-w", "/data", &image, "sh", "-c", line]);
     assert!(seen.ends_with("PONG\nOK"), "{seen}");
+}
+
+#[test]
+fn postgres_is_asked_from_everywhere_and_keeps_its_data() {
+    /// A database on the volume, made by the first container that starts.
+    const START: &str = "set -e; bin=$(echo /usr/lib/postgresql/*/bin); data=/var/lib/postgresql/data; \
+        if ! [ -e $data/PG_VERSION ]; then \
+            $bin/initdb --no-sync --auth=trust -D $data; echo 'host all all all trust' >> $data/pg_hba.conf; \
+        fi; exec $bin/postgres -D $data -c listen_addresses='*'";
+    let (registry, engine) = (Registry::start(), Engine::new());
+    registry.push("postgres", "15", &image(&debian().postgres));
+    let image = format!("{}/postgres:15", registry.host());
+    engine.ok(&["network", "create", "back"]);
+    engine.ok(&["pull", "-q", &image]);
+    // A new volume is root's.
+    engine.ok(&["run", "--rm", "-v", "data:/data", &image, "chown", "postgres:", "/data"]);
+    let start = |options: &[&str]| {
+        let first =
+            ["run", "-d", "--name", "db", "--network", "back", "-p", "5432:5432", "--user", "postgres"];
+        let volume = ["-v", "data:/var/lib/postgresql"];
+        engine.ok(&[&first, &volume[..], options, &[&image, "sh", "-c", START]].concat());
+        until("PostgreSQL is ready", || {
+            let log = engine.run(&["logs", "db"]);
+            String::from_utf8_lossy(&log.stderr).contains("ready to accept connections")
+        });
+    };
+    let ends = || {
+        engine.ok(&["stop", "db"]);
+        let log = String::from_utf8_lossy(&engine.run(&["logs", "db"]).stderr).into_owned();
+        assert_eq!(engine.inspect("db", "{{.State.ExitCode}}"), "0", "{log}");
+        assert!(log.trim_end().ends_with("database system is shut down"), "{log}");
+        engine.ok(&["rm", "db"]);
+        log
+    };
+    // From the host, through the port, and from another container, by name.
+    let psql = |host: &str, query: &str| {
+        ["psql", "-h", host, "-U", "postgres", "-At", "-c", query].map(str::to_owned)
+    };
+    let outside = |query: &str| {
+        let [program, arguments @ ..] = psql("127.0.0.1", query);
+        testbed::stdout(Command::new(program).args(arguments)).trim_end().to_owned()
+    };
+    let inside = |query: &str| {
+        let words = psql("db", query);
+        let words = words.each_ref().map(String::as_str);
+        engine.ok(&[&["run", "--rm", "--network", "back", &image], &words[..]].concat())
+    };
+
+    start(&["--stop-signal", "SIGINT"]);
+    assert_eq!(outside("create table t as select generate_series(1, 1000) as n"), "SELECT 1000");
+    assert_eq!(outside("select sum(n) from t"), "500500");
+    assert_eq!(inside("select sum(n) from t"), "500500");
+    // It knows who asks: the container's own address, and not the host's.
+    let client = inside("select host(inet_client_addr()) from (select 1) as one");
+    assert!(client.starts_with("172.") && !client.ends_with(".0.1"), "{client}");
+    let log = ends();
+    assert!(log.contains("received fast shutdown request"), "{log}");
+
+    start(&[]);
+    assert_eq!(outside("select count(*) from t"), "1000");
+    assert_eq!(inside("select count(*) from t"), "1000");
+    let log = ends();
+    assert!(log.contains("received smart shutdown request"), "{log}");
 }
 
 #[test]

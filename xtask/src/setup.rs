@@ -42,6 +42,7 @@ const TESTS: &[Need] = &[
     need("ip", "iproute2", "shows network devices, to compare with what we made"),
     need("nft", "nftables", "shows firewall rules, likewise"),
     need("dig", "bind9-dnsutils", "asks our name server"),
+    need("psql", "postgresql-client", "asks a database in a container"),
     need("newuidmap", "uidmap", "sets the id maps of ordinary users"),
     need("slirp4netns", "slirp4netns", "connects an ordinary user's containers to the outside"),
     need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
