@@ -57,8 +57,7 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
     field.enter("bubblewrap", &["bwrap"], || Ok(Contender::command("bubblewrap", bubblewrap(&root))));
     field.enter("podman run", &["podman"], || with_podman(&workplace, &root, &["--network", "none"]));
     field.enter("docker run", &["docker"], || with_docker(&root, &["--network", "none"]));
-    println!("Without a network:");
-    field.introduce(workplace.remarks());
+    field.introduce(&[workplace.remarks(), &["Without a network:".to_owned()]].concat());
     measure(field, rounds)?;
 
     let mut field = Field::new();
@@ -71,8 +70,9 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
     field.contenders.push(settling("mini-docker run", run));
     field.enter("podman run", &["podman"], || with_podman(&workplace, &root, &[]));
     field.enter("docker run", &["docker"], || with_docker(&root, &[]));
-    println!("On the default bridge network, in a network namespace of the benchmark's own:");
-    field.introduce(&[]);
+    field.introduce(&[
+        "On the default network, which is a bridge in a namespace of the benchmark's own:".to_owned()
+    ]);
     measure(field, rounds)?;
 
     println!("{rounds} interleaved rounds; a ratio is the median of the ratios within the rounds.");
