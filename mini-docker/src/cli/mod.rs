@@ -160,7 +160,8 @@ impl Cli {
             let folder = |name| std::env::var_os(name).map(PathBuf::from);
             let (data_root, exec_root) = (folder(DATA_ROOT), folder(EXEC_ROOT));
             let command = Command::Run(Box::new(options));
-            let userns_remap = std::env::var(USERNS_REMAP).ok();
+            // A name that is no text is nobody's, and is refused as such: it must not mean that there is none.
+            let userns_remap = std::env::var_os(USERNS_REMAP).map(|user| user.to_string_lossy().into_owned());
             return Ok(Self { data_root, exec_root, userns_remap, version: None, command });
         }
         Self::try_parse()

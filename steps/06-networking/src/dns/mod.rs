@@ -236,8 +236,8 @@ impl Server {
                 if let Some(connection) = found {
                     connection.deadline = Instant::now() + IDLE;
                     connection.stream.send(answer);
-                    // Most answers fit at once. If the connection has ended, the next round finds out.
-                    let _ = connection.stream.progress();
+                    // Most answers fit at once. If the connection has ended, the next round finds out as well.
+                    connection.stream.ended |= connection.stream.progress().is_err();
                 }
             }
         }

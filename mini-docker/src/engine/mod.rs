@@ -1,7 +1,9 @@
-//! The engine: what commands ask for, in terms of images and containers.
+//! The engine: what commands ask for, in terms of images and containers. What concerns networks is in `networks`, and
+//! what a request means before anything is made, in `settle`.
 
-use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+mod networks;
+mod settle;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,22 +12,20 @@ use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
-use user_namespace::{Accounts, IdMaps};
+use user_namespace::IdMaps;
 
-use crate::container::{Container, Ids, MountKind, MountPoint, State, Status};
+use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour::Neighbour;
-use crate::networks::membership::{Connections, Membership};
-use crate::networks::wiring::{self, Wiring};
-use crate::networks::{Network, Networks};
+use crate::networks::Networks;
 use crate::plan::{self, Facts, Launch};
-use crate::rootless::{self, Rootless};
-use crate::sharing::{Share, Sharing};
+use crate::rootless::Rootless;
+use crate::sharing::Sharing;
 use crate::shim::{self, Task};
 use crate::store::{Containers, Held};
 use crate::wire::{Connection, Frame, Received};
-use crate::{etc, files, mounts, networks, signals, skeleton, volumes};
+use crate::{files, mounts, signals, skeleton, volumes};
 
 /// Seconds that a container has to end by itself, unless it says otherwise.
 const STOP_TIMEOUT: i64 = 10;
@@ -139,152 +139,6 @@ impl Engine {
         created
     }
 
-    /// Other containers by their IDs, since a name may come to mean another; and the hostname that goes with a shared
-    /// network.
-    fn settle_sharing(&self, request: &mut Request) -> Result<()> {
-        let host = &mut request.host_config;
-        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
-            if let Some(name) = mode.strip_prefix("container:") {
-                *mode = format!("container:{}", self.containers.find(name)?.id);
-            }
-        }
-        let sharing = Sharing::of(host)?;
-        if let Share::Container(id) = &sharing.ipc {
-            let donor = self.containers.find(id)?;
-            if donor.host_config.ipc_mode != "shareable" {
-                return Err(Error::new(format!(
-                    "cannot join the IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
-                )));
-            }
-        }
-        let hostname = &mut request.config.hostname;
-        match &sharing.network {
-            _ if sharing.uts == Share::Host && !hostname.is_empty() => {
-                return Err(Error::new("conflicting options: hostname and the UTS mode"));
-            }
-            Share::Container(_) if !hostname.is_empty() => {
-                return Err(Error::new("conflicting options: hostname and the network mode"));
-            }
-            Share::Container(id) => self.containers.find(id)?.config.hostname.clone_into(hostname),
-            // It is known there by the host's name.
-            Share::Host if hostname.is_empty() => {
-                *hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            }
-            Share::Own if sharing.uts == Share::Host => {
-                *hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            }
-            Share::Own | Share::Host => {}
-        }
-        Ok(())
-    }
-
-    /// Networks by their names; what cannot be had of them is refused before anything is made.
-    fn settle_networks(&self, request: &mut Request) -> Result<()> {
-        let host = &mut request.host_config;
-        if matches!(host.network_mode.as_str(), "none" | "host")
-            || host.network_mode.starts_with("container:")
-        {
-            if host.network_mode.starts_with("container:") && !host.port_bindings.is_empty() {
-                return Err(Error::new(
-                    "conflicting options: port publishing and the container type network mode",
-                ));
-            }
-            if !request.networks.is_empty() {
-                return Err(Error::new(format!(
-                    "conflicting options: network mode {} and other networks, addresses or aliases",
-                    host.network_mode
-                )));
-            }
-            return Ok(());
-        }
-        if host.network_mode.is_empty() || host.network_mode == "default" {
-            "bridge".clone_into(&mut host.network_mode);
-        }
-        request.networks.entry(host.network_mode.clone()).or_default();
-        let asked = std::mem::take(&mut request.networks);
-        for (text, membership) in asked {
-            let network = self.networks.find(&text)?;
-            wiring::check(&network, &membership)?;
-            if host.network_mode == text {
-                network.name.clone_into(&mut host.network_mode);
-            }
-            let name = network.name.clone();
-            if request.networks.insert(network.name, membership).is_some() {
-                return Err(Error::new(format!("network \"{name}\" is specified multiple times")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The user ids that the engine gives to its containers, if it gives them others than the host's.
-    fn settle_ids(&self, request: &mut Request) -> Result<()> {
-        let host = &request.host_config;
-        if !["", "host"].contains(&host.userns_mode.as_str()) {
-            return Err(Error::new(format!("--userns: invalid USER mode: {}", host.userns_mode)));
-        }
-        let Some(user) = self.remap.as_ref().filter(|_| host.userns_mode != "host") else { return Ok(()) };
-        let shared = |what: &str| {
-            Error::new(format!(
-                "cannot share {what} when user namespaces are enabled (--userns=host gives the container the host's ids)"
-            ))
-        };
-        if host.privileged {
-            return Err(Error::new(
-                "privileged mode is incompatible with user namespaces: it must run with --userns=host",
-            ));
-        }
-        let sharing = Sharing::of(host)?;
-        for (share, kind) in [
-            (&sharing.network, "network"),
-            (&sharing.pid, "PID"),
-            (&sharing.ipc, "IPC"),
-            (&sharing.uts, "UTS"),
-        ] {
-            match share {
-                Share::Own => {}
-                Share::Host => return Err(shared(&format!("the host's {kind} namespace"))),
-                Share::Container(_) => return Err(shared(&format!("another container's {kind} namespace"))),
-            }
-        }
-        request.ids = Some(Ids::of(&Accounts::read()?.remapped(user)?));
-        Ok(())
-    }
-
-    /// The name server to ask in place of the host's own, where those may be at an address that cannot be reached: from an
-    /// ordinary user's network.
-    fn name_server_outside(&self, container: &Container) -> Option<IpAddr> {
-        let connected = self.rootless.as_ref().filter(|_| !container.networks.is_empty());
-        connected.map(|_| rootless::NAME_SERVER.into())
-    }
-
-    /// The name servers that a container's own asks.
-    fn servers(&self, container: &Container) -> Result<Vec<IpAddr>> {
-        match self.name_server_outside(container) {
-            Some(outside) if container.host_config.dns.is_empty() => Ok(vec![outside]),
-            _ => etc::servers(&container.host_config),
-        }
-    }
-
-    /// Claims what a container needs of its networks, and writes the files that depend on it.
-    fn wire(&self, container: &Container) -> Result<Option<Wiring>> {
-        let directory = self.containers.exec_directory(&container.id);
-        if !container.networks.is_empty() {
-            self.enter_network()?;
-        }
-        let wiring = self.networks.claim(container, &directory, self.servers(container)?)?;
-        // A container in another's network has that one's files.
-        if !container.host_config.network_mode.starts_with("container:") {
-            let connections = wiring.as_ref().map(|wiring| wiring.connections.clone()).unwrap_or_default();
-            let outside = self.name_server_outside(container);
-            let own = self.containers.directory(&container.id);
-            if let Err(error) = etc::write(container, &own, &connections, outside) {
-                self.networks.release(&container.id, &directory)?;
-                return Err(error);
-            }
-        }
-        Ok(wiring)
-    }
-
     /// A running container, to join `namespaces` of.
     fn neighbour(&self, container: &Container, namespaces: Namespaces) -> Result<Neighbour> {
         let state = self.state(container)?;
@@ -297,11 +151,6 @@ impl Engine {
                 container.id
             ))),
         }
-    }
-
-    /// From here on, an ordinary user's *host* is the network that its containers are connected in.
-    fn enter_network(&self) -> Result<()> {
-        self.rootless.as_ref().map_or(Ok(()), Rootless::enter_network)
     }
 
     /// The containers whose namespaces are joined.
@@ -519,135 +368,6 @@ impl Engine {
         Ok(self.images.remove(text, force, &in_use)?)
     }
 
-    /// Creates a network.
-    pub fn create_network(&self, request: networks::Request) -> Result<Network> {
-        self.enter_network()?;
-        self.networks.create(request)
-    }
-
-    /// Removes a network, unless a container runs in it.
-    pub fn remove_network(&self, network: &Network) -> Result<()> {
-        self.enter_network()?;
-        let mut active = Vec::new();
-        for container in self.containers.list()? {
-            let connections = Connections::read(&self.containers.exec_directory(&container.id))?;
-            if connections.networks.contains_key(&network.name) {
-                active.push(format!("name:\"{}\" id:\"{}\"", container.name, container.short_id()));
-            }
-        }
-        if !active.is_empty() {
-            return Err(Error::new(format!(
-                "error while removing network: network {} has active endpoints ({})",
-                network.name,
-                active.join(", ")
-            )));
-        }
-        self.networks.remove(network)
-    }
-
-    /// Removes all networks that no container is to be in, running or not.
-    pub fn prune_networks(&self) -> Result<Vec<Network>> {
-        self.enter_network()?;
-        let containers = self.containers.list()?;
-        let mut networks = self.networks.list()?;
-        networks.retain(|network| {
-            !network.is_predefined()
-                && containers.iter().all(|container| !container.networks.contains_key(&network.name))
-        });
-        networks.iter().try_for_each(|network| self.networks.remove(network))?;
-        Ok(networks)
-    }
-
-    /// Puts a container into one more network, at once if it runs.
-    pub fn connect_network(
-        &self,
-        network: &Network,
-        container: &Container,
-        membership: &Membership,
-    ) -> Result<()> {
-        if container.networks.is_empty() && Sharing::of(&container.host_config)?.network != Share::Own {
-            return Err(Error::new(format!(
-                "container {} shares the network of another, or of the host, and cannot be connected to one",
-                container.name
-            )));
-        }
-        wiring::check(network, membership)?;
-        self.enter_network()?;
-        let lock = self.networks.lock()?;
-        let mut container = self.containers.find(&container.id)?;
-        if container.networks.contains_key(&network.name) {
-            return Err(Error::new(format!(
-                "endpoint with name {} already exists in network {}",
-                container.name, network.name
-            )));
-        }
-        container.networks.insert(network.name.clone(), membership.clone());
-        if container.host_config.network_mode == "none" {
-            network.name.clone_into(&mut container.host_config.network_mode);
-        }
-        self.containers.finish(&container)?;
-        drop(lock);
-        self.with_running(&container, |process, directory| {
-            let plugged = self.networks.plug(&container, directory, process, &network.name, membership);
-            if plugged.is_err() {
-                self.forget_network(&container, &network.name)?;
-            }
-            plugged
-        })
-    }
-
-    /// Takes a container out of a network, at once if it runs.
-    pub fn disconnect_network(&self, network: &Network, container: &Container) -> Result<()> {
-        if !container.networks.contains_key(&network.name) {
-            return Err(Error::new(format!(
-                "container {} is not connected to network {}",
-                container.id, network.name
-            )));
-        }
-        self.enter_network()?;
-        self.forget_network(container, &network.name)?;
-        self.with_running(container, |_, directory| self.networks.unplug(container, directory, &network.name))
-    }
-
-    /// Records that a container is not to be in a network.
-    fn forget_network(&self, container: &Container, name: &str) -> Result<()> {
-        let _lock = self.networks.lock()?;
-        let mut container = self.containers.find(&container.id)?;
-        container.networks.remove(name);
-        if container.networks.is_empty() {
-            "none".clone_into(&mut container.host_config.network_mode);
-        }
-        self.containers.finish(&container)
-    }
-
-    /// Does something with a running container's process, and has the shim and the files in its `/etc` follow what has
-    /// become of its networks. One that does not run needs nothing.
-    fn with_running(
-        &self,
-        container: &Container,
-        act: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<()>,
-    ) -> Result<()> {
-        let state = self.state(container)?;
-        if state.status != Status::Running {
-            return Ok(());
-        }
-        let neighbour = self.neighbour(container, Namespaces::NET)?;
-        let directory = self.containers.exec_directory(&container.id);
-        act(neighbour.as_fd(), &directory)?;
-        if let Some(mut connection) = self.connect(container)? {
-            connection.send(&Frame::Names(self.servers(container)?))?;
-            connection.finish()?;
-        }
-        let container = self.containers.find(&container.id)?;
-        let outside = self.name_server_outside(&container);
-        etc::write(
-            &container,
-            &self.containers.directory(&container.id),
-            &Connections::read(&directory)?,
-            outside,
-        )
-    }
-
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.
     ///
     /// One container that cannot be put right does not keep the others from it; the reasons are returned.
@@ -667,16 +387,6 @@ impl Engine {
         let cgroup = plan::cgroup(container, &Hierarchy::detect()?)?;
         cgroup.kill()?;
         Ok(cgroup.remove()?)
-    }
-
-    /// Gives back what a container that does not run any more still has of networks, because its shim was killed.
-    fn release_networks(&self, container: &Container) -> Result<()> {
-        let directory = self.containers.exec_directory(&container.id);
-        if Connections::read(&directory)?.networks.is_empty() {
-            return Ok(());
-        }
-        self.enter_network()?;
-        self.networks.release(&container.id, &directory)
     }
 
     fn put_right(&self, held: Held) -> Result<()> {
