@@ -59,6 +59,20 @@ impl Engine {
         self.exec().join("containers")
     }
 
+    /// A container that greets whoever connects to its port 80, ready to do so.
+    pub fn greeter(&self, name: &str, options: &[&str]) {
+        let line = format!("exec nc -ll -p 80 -e echo {name}");
+        self.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", &line]].concat());
+        until("it listens", || {
+            let pid = self.inspect(name, "{{.State.Pid}}");
+            // Port 80, and the state of a socket that listens.
+            std::fs::read_to_string(format!("/proc/{pid}/net/tcp6"))
+                .is_ok_and(|table| table.contains(":0050 ") && table.contains(" 0A "))
+                || std::fs::read_to_string(format!("/proc/{pid}/net/tcp"))
+                    .is_ok_and(|table| table.contains(":0050 ") && table.contains(" 0A "))
+        });
+    }
+
     /// The addresses that are taken in any of its networks.
     pub fn leases(&self) -> Vec<String> {
         let networks = self.exec().join("networks");

@@ -2,8 +2,11 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::io::Read;
+use std::net::TcpStream;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use networking::link::loopback_up;
 use networking::{Attachment, Bridge, Mac, Socket, Subnet, netns};
@@ -76,4 +79,15 @@ pub fn plug(bridge: &str) -> Attachment {
 /// Addresses for documentation (RFC 5737): nobody has a route to them.
 fn subnet() -> Subnet {
     Subnet::around(Ipv4Addr::new(192, 0, 2, 0).into(), 24)
+}
+
+/// What the host hears at `address`; why it hears nothing, if it does.
+pub fn hear(address: &str) -> String {
+    let mut said = String::new();
+    let heard = TcpStream::connect_timeout(&address.parse().expect("an address"), Duration::from_secs(2))
+        .and_then(|mut stream| stream.read_to_string(&mut said));
+    match heard {
+        Ok(_) => said.trim_end().to_owned(),
+        Err(error) => format!("({})", error.kind()),
+    }
 }

@@ -1,41 +1,16 @@
 //! Containers and networks: what reaches whom, by which address and name, and what is left afterwards.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
 use testbed::engine::Engine;
+use testbed::network::hear;
 use testbed::{stdout, until};
 
 /// Runs `line` in a container with these options; what it prints.
 fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
     engine.ok(&[&["run", "--rm"], options, &["busybox", "sh", "-c", line]].concat())
-}
-
-/// A container that greets whoever connects to its port 80, ready to do so.
-fn greeter(engine: &Engine, name: &str, options: &[&str]) {
-    let line = format!("exec nc -ll -p 80 -e echo {name}");
-    engine.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", &line]].concat());
-    until("it listens", || {
-        let pid = engine.inspect(name, "{{.State.Pid}}");
-        // Port 80, and the state of a socket that listens.
-        std::fs::read_to_string(format!("/proc/{pid}/net/tcp6"))
-            .is_ok_and(|table| table.contains(":0050 ") && table.contains(" 0A "))
-            || std::fs::read_to_string(format!("/proc/{pid}/net/tcp"))
-                .is_ok_and(|table| table.contains(":0050 ") && table.contains(" 0A "))
-    });
-}
-
-/// What the host hears at `address`; why it hears nothing, if it does.
-fn hear(address: &str) -> String {
-    let mut said = String::new();
-    let heard = TcpStream::connect_timeout(&address.parse().expect("an address"), Duration::from_secs(2))
-        .and_then(|mut stream| stream.read_to_string(&mut said));
-    match heard {
-        Ok(_) => said.trim_end().to_owned(),
-        Err(error) => format!("({})", error.kind()),
-    }
 }
 
 /// What a container hears at an address and port.
@@ -86,84 +61,10 @@ fn the_first_container_has_the_addresses_that_docker_gives() {
 }
 
 #[test]
-fn a_published_port_is_reached_from_everywhere() {
-    let engine = Engine::with_busybox();
-    greeter(&engine, "web", &["-p", "8080:80"]);
-    assert_eq!(hear("127.0.0.1:8080"), "web");
-    assert_eq!(hear("172.17.0.1:8080"), "web", "the host's address on the bridge");
-    assert_eq!(hear("172.17.0.2:80"), "web", "the container itself");
-    assert_eq!(hear_inside(&engine, &[], "172.17.0.1 8080"), "web", "a neighbour, by the host's port");
-    assert_eq!(hear_inside(&engine, &[], "172.17.0.2 80"), "web", "a neighbour");
-    engine.ok(&["network", "create", "other"]);
-    assert_eq!(hear_inside(&engine, &["--network", "other"], "172.17.0.1 8080"), "web", "another network");
-    assert_eq!(
-        hear_inside(&engine, &["--network", "other"], "172.17.0.2 80"),
-        "",
-        "but only by the published port"
-    );
-    assert_eq!(engine.ok(&["port", "web"]), "80/tcp -> 0.0.0.0:8080");
-    assert_eq!(engine.ok(&["ps", "--format", "{{.Ports}}"]), "0.0.0.0:8080->80/tcp");
-    engine.ok(&["rm", "-f", "web"]);
-    assert_eq!(hear("127.0.0.1:8080"), "(connection refused)");
-    assert_eq!(published(), 0);
-}
-
-#[test]
-fn ports_as_they_are_shown() {
-    let engine = Engine::with_busybox();
-    engine.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "many",
-        "-p",
-        "9000-9002:9000-9002",
-        "-p",
-        "127.0.0.1:53:53/udp",
-        "-p",
-        "9100:91",
-        "-p",
-        "9101:92",
-        "--expose",
-        "443",
-        "busybox",
-        "sleep",
-        "1000",
-    ]);
-    insta::assert_snapshot!(engine.ok(&["ps", "--format", "{{.Ports}}"]), @"127.0.0.1:53->53/udp, 443/tcp, 0.0.0.0:9000-9002->9000-9002/tcp, 0.0.0.0:9100->91/tcp, 0.0.0.0:9101->92/tcp");
-    insta::assert_snapshot!(engine.inspect("many", "{{json .NetworkSettings.Ports}}"), @r#"{"443/tcp":null,"53/udp":[{"HostIp":"127.0.0.1","HostPort":"53"}],"9000/tcp":[{"HostIp":"0.0.0.0","HostPort":"9000"}],"9001/tcp":[{"HostIp":"0.0.0.0","HostPort":"9001"}],"9002/tcp":[{"HostIp":"0.0.0.0","HostPort":"9002"}],"91/tcp":[{"HostIp":"0.0.0.0","HostPort":"9100"}],"92/tcp":[{"HostIp":"0.0.0.0","HostPort":"9101"}]}"#);
-    // Every exposed port, each at one that is free.
-    engine.ok(&["run", "-d", "--name", "all", "-P", "--expose", "80-81", "busybox", "sleep", "1000"]);
-    let random: u16 = engine.ok(&["port", "all", "80"]).rsplit(':').next().unwrap().parse().unwrap();
-    assert!(random >= 1024, "{random}");
-    assert_eq!(engine.ok(&["port", "all"]).lines().count(), 2);
-    engine.ok(&["kill", "all"]);
-    assert_eq!(engine.ok(&["port", "all"]), "");
-}
-
-#[test]
-fn a_port_in_use_is_an_error_before_anything_starts() {
-    let engine = Engine::with_busybox();
-    let listener = TcpListener::bind("0.0.0.0:8080").unwrap();
-    let command = ["run", "--name", "web", "-p", "8080:80", "busybox", "true"];
-    insta::assert_snapshot!(engine.fails(&command), @"125 Error: driver failed programming external connectivity on endpoint web: Bind for 0.0.0.0:8080 failed: port is already allocated");
-    assert_eq!(engine.inspect("web", "{{.State.Status}}"), "created");
-    assert!(engine.leases().is_empty(), "{:?}", engine.leases());
-    drop(listener);
-    engine.ok(&["rm", "web"]);
-    engine.ok(&["run", "-d", "--name", "first", "-p", "8080:80", "busybox", "sleep", "1000"]);
-    let second = engine.fails(&["run", "--rm", "-p", "127.0.0.1:8080:80", "busybox", "true"]);
-    assert!(second.contains("Bind for 127.0.0.1:8080 failed: port is already allocated"), "{second}");
-    // Nor can a program of the host's take it.
-    TcpListener::bind("0.0.0.0:8080").unwrap_err();
-    assert_eq!(engine.ok(&["ps", "-aq"]).lines().count(), 1);
-}
-
-#[test]
 fn names_are_known_in_networks_of_ones_own() {
     let engine = Engine::with_busybox();
     engine.ok(&["network", "create", "--subnet", "172.30.0.0/24", "back"]);
-    greeter(&engine, "db", &["--network", "back", "--network-alias", "postgres", "--ip", "172.30.0.9"]);
+    engine.greeter("db", &["--network", "back", "--network-alias", "postgres", "--ip", "172.30.0.9"]);
     let inside = |line: &str| sh(&engine, &["--network", "back"], line);
     let short = engine.inspect("db", "{{.Id}}")[..12].to_owned();
     for name in ["db", "postgres", "DB", &short] {
@@ -221,8 +122,8 @@ fn other_names_are_passed_on() {
 fn an_internal_network_leads_nowhere() {
     let engine = Engine::with_busybox();
     engine.ok(&["network", "create", "--internal", "inner"]);
-    greeter(&engine, "inner-web", &["--network", "inner", "-p", "8080:80"]);
-    greeter(&engine, "outer-web", &[]);
+    engine.greeter("inner-web", &["--network", "inner", "-p", "8080:80"]);
+    engine.greeter("outer-web", &[]);
     let inner = ["--network", "inner"];
     assert_eq!(hear_inside(&engine, &inner, "inner-web 80"), "inner-web");
     assert_eq!(hear_inside(&engine, &inner, "172.17.0.2 80"), "");
@@ -234,7 +135,7 @@ fn an_internal_network_leads_nowhere() {
 fn the_hosts_own_services_stay_its_own() {
     let engine = Engine::with_busybox();
     let listener = TcpListener::bind("127.0.0.1:7000").unwrap();
-    greeter(&engine, "web", &["-p", "8080:80"]);
+    engine.greeter("web", &["-p", "8080:80"]);
     // The way to 127.0.0.1 is open for the host alone: a container that sends there over the bridge is not heard.
     let line = "ip route del 127.0.0.0/8 table local 2>/dev/null; ip address del 127.0.0.1/8 dev lo; \
                 ip route add 127.0.0.0/8 via 172.17.0.1; nc -w 1 127.0.0.1 7000; echo $?";
@@ -251,7 +152,7 @@ fn an_address_that_is_given_again_is_not_answered_for_by_the_last_one() {
     for _ in 0..20 {
         engine.ok(&["run", "--rm", "busybox", "true"]);
         // The same address as the one that has just ended, whose namespace the kernel has yet to take apart.
-        greeter(&engine, "web", &[]);
+        engine.greeter("web", &[]);
         hosts += usize::from(engine.inspect("web", "{{.NetworkSettings.IPAddress}}") == "172.17.0.2");
         assert_eq!(hear("172.17.0.2:80"), "web");
         engine.ok(&["rm", "-f", "web"]);
@@ -264,7 +165,7 @@ fn a_running_container_changes_networks() {
     let engine = Engine::with_busybox();
     engine.ok(&["network", "create", "one"]);
     engine.ok(&["network", "create", "two"]);
-    greeter(&engine, "web", &["--network", "one"]);
+    engine.greeter("web", &["--network", "one"]);
     let hear = |network: &str| hear_inside(&engine, &["--network", network], "web 80");
     assert_eq!((hear("one"), hear("two")), ("web".to_owned(), String::new()));
     engine.ok(&["network", "connect", "--alias", "more", "two", "web"]);
@@ -387,7 +288,7 @@ fn a_start_that_fails_keeps_no_address() {
 #[test]
 fn connecting_at_once_connects_once() {
     let engine = Engine::with_busybox();
-    greeter(&engine, "web", &[]);
+    engine.greeter("web", &[]);
     let networks: Vec<String> = (0..6).map(|number| format!("net{number}")).collect();
     for network in &networks {
         engine.ok(&["network", "create", network]);
@@ -494,15 +395,6 @@ fn a_killed_shim_leaves_no_link_lease_or_rule() {
 }
 
 #[test]
-fn a_flushed_firewall_is_made_again() {
-    let engine = Engine::with_busybox();
-    greeter(&engine, "first", &["-p", "8080:80"]);
-    stdout(Command::new("nft").args(["flush", "ruleset"]));
-    greeter(&engine, "second", &["-p", "8081:80"]);
-    assert_eq!(hear("127.0.0.1:8081"), "second");
-}
-
-#[test]
 fn fifty_at_once_have_addresses_of_their_own() {
     const PROCESSES: usize = 8;
     const CONTAINERS: usize = 50;
@@ -545,36 +437,4 @@ fn fifty_at_once_have_addresses_of_their_own() {
     assert!(engine.leases().is_empty(), "{:?}", engine.leases());
     until("no link stays", || links().iter().all(|link| !link.starts_with("veth")));
     assert_eq!(published(), 0);
-}
-
-#[test]
-fn what_was_said_over_a_published_port_is_whole() {
-    let engine = Engine::with_busybox();
-    engine.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "echo",
-        "-p",
-        "127.0.0.1:7777:7",
-        "busybox",
-        "nc",
-        "-ll",
-        "-p",
-        "7",
-        "-e",
-        "cat",
-    ]);
-    until("it listens", || TcpStream::connect("127.0.0.1:7777").is_ok());
-    let sent: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
-    let mut stream = TcpStream::connect("127.0.0.1:7777").unwrap();
-    let mut reader = stream.try_clone().unwrap();
-    let expected = sent.len();
-    let reading = std::thread::spawn(move || {
-        let mut received = vec![0; expected];
-        reader.read_exact(&mut received).unwrap();
-        received
-    });
-    stream.write_all(&sent).unwrap();
-    assert!(reading.join().unwrap() == sent);
 }

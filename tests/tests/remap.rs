@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use testbed::engine::Engine;
+use testbed::network::hear;
 use testbed::until;
 
 /// The first of the ids that containers get here.
@@ -155,13 +156,7 @@ fn published_ports_users_init_and_limits_work_as_ever() {
         "echo",
         "hello",
     ]);
-    until("it answers", || {
-        use std::io::Read;
-        let mut said = String::new();
-        let heard = std::net::TcpStream::connect("127.0.0.1:8080")
-            .and_then(|mut stream| stream.read_to_string(&mut said));
-        heard.is_ok() && said == "hello\n"
-    });
+    until("it answers", || hear("127.0.0.1:8080") == "hello");
     let pid = engine.inspect("web", "{{.State.Pid}}");
     let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert!(cgroup.contains(&engine.inspect("web", "{{.Id}}")), "{cgroup}");

@@ -1,20 +1,19 @@
 //! The engine of an ordinary user, made for each test: the commands, the network and the ports of one who is not root.
 
 use std::fs;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 use testbed::engine::Engine;
+use testbed::network::{self, hear};
 use testbed::rootfs::Rootfs;
-use testbed::{network, output, until};
+use testbed::{output, until};
 
 /// The user's id, and the first of the subordinate ones.
 const USER: u32 = 4242;
@@ -142,16 +141,6 @@ impl Drop for User {
         if !std::thread::panicking() {
             until("nothing of the user's runs", || self.processes().is_empty());
         }
-    }
-}
-
-fn hear(address: &str) -> String {
-    let mut said = String::new();
-    let heard = TcpStream::connect_timeout(&address.parse().expect("an address"), Duration::from_secs(2))
-        .and_then(|mut stream| stream.read_to_string(&mut said));
-    match heard {
-        Ok(_) => said.trim_end().to_owned(),
-        Err(error) => format!("({})", error.kind()),
     }
 }
 

@@ -166,7 +166,11 @@ fn joining_shows_the_same_processes_and_hostname() {
     let running =
         Background::start(&root, &["--hostname", "first"], "touch /mark; echo ready; exec sleep 100");
     let pid = running.first.to_string();
-    let seen = sh(&root, &["--join", &pid], "hostname; ls /mark; ps -o pid,comm | grep sleep");
+    // It is ready a moment before it becomes `sleep`.
+    let wait =
+        "tries=0; until grep -q sleep /proc/1/comm || test $((tries += 1)) = 1000; do usleep 1000; done";
+    let line = format!("{wait}; hostname; ls /mark; ps -o pid,comm | grep ' sleep'");
+    let seen = sh(&root, &["--join", &pid], &line);
     assert_eq!(seen, "first\n/mark\n    1 sleep\n");
 }
 
