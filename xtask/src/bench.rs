@@ -22,7 +22,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::command;
+use crate::{command, leaks};
 use measure::Contender;
 
 /// What `bench` takes.
@@ -56,11 +56,12 @@ struct Settings {
 impl Options {
     /// Measures, and prints a table.
     pub(crate) fn run(&self) -> Result<()> {
-        match &self.what {
+        let measured = match &self.what {
             What::Start(settings) => start::run(settings),
             What::Pull(settings) => pull::run(settings),
             What::Net(settings) => net::run(settings),
-        }
+        };
+        measured.and(leaks::remove_engine_cgroups())
     }
 }
 

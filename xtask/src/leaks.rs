@@ -45,6 +45,21 @@ impl Snapshot {
     }
 }
 
+/// Removes the cgroups that the engine makes for all containers, and keeps, as far as they are empty.
+pub(crate) fn remove_engine_cgroups() -> Result<()> {
+    let mut found = BTreeSet::new();
+    cgroups(Path::new("/sys/fs/cgroup"), 0, &mut found)?;
+    for path in found.iter().filter_map(|found| found.strip_prefix("cgroup ")) {
+        if path.ends_with("/mini-docker")
+            && let Err(error) = fs::remove_dir(path)
+            && error.kind() != std::io::ErrorKind::ResourceBusy
+        {
+            bail!("cannot remove {path}: {error}");
+        }
+    }
+    Ok(())
+}
+
 /// The cgroups below `directory`.
 fn cgroups(directory: &Path, depth: usize, found: &mut BTreeSet<String>) -> Result<()> {
     const DEEP_ENOUGH: usize = 6;
