@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::buffer::spare_capacity;
 
 use crate::error::{Error, Result};
 use crate::terminal::{self, Raw};
@@ -107,15 +108,14 @@ impl Session {
                 self.pass_signals(&mut connection, signals)?;
             }
             if ready.stdin {
-                let mut buffer = vec![0; CHUNK];
-                match rustix::io::read(stdin.as_fd(), &mut buffer) {
+                let mut buffer = Vec::with_capacity(CHUNK);
+                match rustix::io::read(stdin.as_fd(), spare_capacity(&mut buffer)) {
                     // EIO: the terminal has gone.
                     Ok(0) | Err(rustix::io::Errno::IO) => {
                         stdin_open = false;
                         connection.send(&Frame::StdinEnd)?;
                     }
-                    Ok(length) => {
-                        buffer.truncate(length);
+                    Ok(_) => {
                         let typed = if raw.is_some() { keys.filter(buffer) } else { Typed::Input(buffer) };
                         match typed {
                             Typed::Input(bytes) if bytes.is_empty() => {}

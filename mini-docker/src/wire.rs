@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::unistd::Pid;
+use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::error::{Error, Result};
@@ -177,14 +178,12 @@ impl Connection {
 
     /// Takes what has arrived.
     pub fn receive(&mut self) -> Result<Received> {
-        let mut buffer = vec![0; MAX_PAYLOAD];
-        let closed = match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
+        // Behind what is there, and without filling the room with zeros first: most messages are short.
+        self.incoming.reserve(MAX_PAYLOAD);
+        let room = spare_capacity(&mut self.incoming);
+        let closed = match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
             Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => true,
-            Ok((_, length)) => {
-                self.incoming.extend_from_slice(&buffer[..length]);
-                false
-            }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => false,
+            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => false,
             Err(errno) => return Err(Error::kernel("read from the other end", errno)),
         };
         let mut frames = Vec::new();

@@ -9,6 +9,7 @@ use cgroups::Cgroup;
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit, spawn};
+use rustix::buffer::spare_capacity;
 use user_namespace::IdMaps;
 
 use super::building::Building;
@@ -305,18 +306,17 @@ impl Running {
         let Some((_, output)) = self.outputs.iter().find(|(kind, _)| *kind == stream) else {
             return Ok(false);
         };
-        let mut buffer = vec![0; CHUNK];
-        let length = match rustix::io::read(output, &mut buffer) {
+        let mut buffer = Vec::with_capacity(CHUNK);
+        match rustix::io::read(output, spare_capacity(&mut buffer)) {
             // EIO: nobody holds the terminal's other side any more.
             Ok(0) | Err(rustix::io::Errno::IO) => {
                 self.outputs.retain(|(kind, _)| *kind != stream);
                 return Ok(false);
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(false),
-            Ok(length) => length,
+            Ok(_) => {}
             Err(errno) => return Err(Error::kernel("read from the container", errno)),
-        };
-        buffer.truncate(length);
+        }
         let logged = self.log.write(stream, &buffer);
         self.note(logged);
         let frame = match stream {
