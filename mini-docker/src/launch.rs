@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use cgroups::Cgroup;
+use chroot::Program;
 use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -19,7 +20,7 @@ use crate::neighbour::Neighbour;
 use crate::plan::Launch;
 use crate::sharing::Share;
 use crate::users::{self, Identity};
-use crate::{keyring, sysctls, terminal, ulimits};
+use crate::{keyring, own_program, provenance, sysctls, terminal, ulimits};
 
 /// Where shared memory is.
 const SHM: &str = "/dev/shm";
@@ -45,6 +46,9 @@ pub struct Wires<'a> {
     pub shared_memory: Option<OwnedFd>,
     /// The engine's binary ([`crate::own_program`]), if it is to be process 1.
     pub program: Option<OwnedFd>,
+    /// Whether that binary runs here in a way in which it could be written to, so that it must not be the container's
+    /// program.
+    pub writable: bool,
 }
 
 /// A container's standard streams.
@@ -79,15 +83,24 @@ pub fn run(launch: &Launch, wires: Wires<'_>) -> u8 {
     if let Err(error) = descriptors::keep_only(&wires.descriptors()) {
         return tell(wires.report, &error.into());
     }
-    let Wires { report, gate, streams, neighbours, tree, shared_memory, program } = wires;
+    let Wires { report, gate, streams, neighbours, tree, shared_memory, program, writable } = wires;
     let prepared = enter_namespaces(launch, &report, neighbours)
         .and_then(|()| enter_root(launch, gate, tree, shared_memory))
-        .and_then(|filter| settle(launch, streams).map(|identity| Ready { launch, identity, filter }));
+        .and_then(|filter| settle(launch, streams).map(|identity| Ready { launch, identity, filter }))
+        .and_then(|ready| if writable { vet(&launch.program).map(|()| ready) } else { Ok(ready) });
     match (prepared, program) {
         (Ok(ready), Some(program)) => become_init(&ready, &program, report),
         (Ok(ready), None) => become_program(&ready, report),
         (Err(error), _) => tell(report, &error),
     }
+}
+
+/// Fails if the program may be the engine's own binary ([`crate::own_program`]).
+fn vet(program: &Program) -> Result<()> {
+    if provenance::is_of_the_root(program) {
+        return Ok(());
+    }
+    Err(own_program::again("the program may not be the image's own"))
 }
 
 /// What is left to do when everything is in its place.

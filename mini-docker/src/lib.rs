@@ -18,7 +18,7 @@
 //! | [`rootless`] | the engine of an ordinary user |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
-//! | [`own_program`], [`keyring`] | this binary, and the caller's keys, out of the reach of containers |
+//! | [`own_program`], [`provenance`], [`keyring`] | this binary, and the caller's keys, out of the reach of containers |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
@@ -54,6 +54,7 @@ pub mod neighbour;
 pub mod networks;
 pub mod own_program;
 pub mod plan;
+pub mod provenance;
 pub mod rootless;
 pub mod sharing;
 pub mod shim;

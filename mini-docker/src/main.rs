@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mini_docker::{hello, inside, launch, own_program, terminal};
+use mini_docker::{hello, inside, launch, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use pid_namespace::init;
@@ -30,13 +30,6 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == launch::INIT) {
         return attend();
     }
-    // Before anything is read that would have to be read again.
-    if starts_containers()
-        && let Err(error) = own_program::run_read_only()
-    {
-        cli::report(&error);
-        return ExitCode::from(125);
-    }
     let cli = match cli::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -49,12 +42,6 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code().unwrap_or(failure_code))
         }
     }
-}
-
-/// Whether this is a command of root's that starts a container, and so must not be run by a binary that one could write
-/// to. To say so of one that does not costs a millisecond, and nothing else.
-fn starts_containers() -> bool {
-    nix::unistd::geteuid().is_root() && std::env::args_os().any(|word| word == "run")
 }
 
 /// Process 1 of a container with `--init`.

@@ -6,7 +6,9 @@
 //! to it when it no longer runs is run the next time somebody starts the engine (CVE-2019-5736).
 //!
 //! So whoever starts containers runs the binary through a mount that is read-only, and attached nowhere: that leads to
-//! the file too, but nobody can write through it, and nobody can find the mount to change it.
+//! the file too, but nobody can write through it, and nobody can find the mount to change it. It takes another
+//! `execve(2)`, which is a tenth of a start. So a container that shares nothing with others is first tried without: if
+//! its program turns out not to be surely the image's own ([`crate::provenance`]), the start is made again, this way.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -17,6 +19,10 @@ use chroot::mount::{self, Attributes};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use crate::error::{Error, Result};
+use crate::plan::Launch;
+
+/// The exit code that stands for: nothing is wrong, but the start must be made through a read-only mount.
+pub const AGAIN: u8 = 0;
 
 const EXE: &str = "/proc/self/exe";
 /// What `ps` shows: a program that is started by a descriptor has that one's number for a name, before Linux 6.14.
@@ -78,14 +84,23 @@ fn read_only(path: &Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// An error unless this process runs through a read-only mount.
-pub fn require_read_only() -> Result<()> {
-    if is_read_only()? {
-        return Ok(());
+/// Fails if `launch` must be made by a binary that runs through a read-only mount, and this one does not.
+pub fn protect(launch: &Launch) -> Result<()> {
+    if launch.is_exposed() && is_writable(launch)? {
+        return Err(again("others may reach the container before its program starts"));
     }
-    Err(Error::new(
-        "no container is started by a binary that it could write to (this is a bug of mini-docker's)",
-    ))
+    Ok(())
+}
+
+/// Whether the binary could be written to by the container that `launch` starts. An ordinary user's containers have no
+/// more rights to it than the user has.
+pub fn is_writable(launch: &Launch) -> Result<bool> {
+    Ok(!launch.is_of_a_user() && !is_read_only()?)
+}
+
+/// The error that asks for another start, made through a read-only mount.
+pub fn again(reason: &str) -> Error {
+    Error::new(reason).with_exit_code(AGAIN)
 }
 
 fn is_read_only() -> Result<bool> {

@@ -67,6 +67,8 @@ pub struct Launch {
     pub stage: PathBuf,
     /// What the root is furnished with.
     pub root: Plan,
+    /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name.
+    pub shares_files: bool,
     /// What it may use.
     pub limits: Limits,
     /// Limits of its processes, each by itself.
@@ -103,6 +105,16 @@ impl Launch {
     /// Whether an ordinary user's engine starts it.
     pub fn is_of_a_user(&self) -> bool {
         self.in_user_namespace && self.maps.is_none()
+    }
+
+    /// Whether others may reach its processes, or change its files, before its program starts; or it runs the engine's
+    /// binary in any case.
+    pub fn is_exposed(&self) -> bool {
+        let Sharing { pid, ipc, .. } = &self.sharing;
+        self.init
+            || self.maps.is_some()
+            || self.shares_files
+            || [pid, ipc].iter().any(|kind| **kind != Share::Own)
     }
 }
 
@@ -175,6 +187,10 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
             &confinement,
             maps.as_ref().or(facts.own_ids.as_ref()),
         )?,
+        shares_files: container.mounts.iter().any(|mount| match mount.kind {
+            MountKind::Bind | MountKind::Volume => !mount.anonymous,
+            MountKind::Tmpfs => false,
+        }),
         limits,
         ulimits,
         sysctls: sysctls::plan(

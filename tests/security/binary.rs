@@ -1,6 +1,7 @@
 //! The engine's own binary is a file of the host's that runs in every container for a moment.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -106,6 +107,27 @@ fn a_script_whose_interpreter_is_the_engine() {
 #[test]
 fn an_init_process_that_is_the_engine() {
     Scene::new().attack(&["--init"], &["cat"]);
+}
+
+/// The same where nobody is in the container to do it yet: whoever enters it later finds a binary that he cannot write.
+#[test]
+fn an_entrypoint_that_is_the_engine_alone_in_its_container() {
+    let engine = Engine::with_busybox();
+    let root = Rootfs::busybox();
+    std::os::unix::fs::symlink("/proc/self/exe", root.join("bin/engine")).expect("a fresh root");
+    std::os::unix::fs::symlink("/dev/shm/../../proc/self", root.join("self")).expect("a fresh root");
+    import(&engine, "evil", &root);
+    for (name, entrypoint) in [("plain", "engine"), ("through", "/self/exe")] {
+        // It waits for its input.
+        engine.ok(&["run", "-d", "-i", "--name", name, "--entrypoint", entrypoint, "evil", "import", "-"]);
+        let pid = engine.ok(&["inspect", "--format", "{{.State.Pid}}", name]);
+        let exe = PathBuf::from(format!("/proc/{}/exe", pid.trim()));
+        let own = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).expect("a program");
+        assert_eq!(own(&exe), own(&Engine::program()), "{entrypoint}");
+        let mount = rustix::fs::statvfs(&exe).expect("a program's mount");
+        assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{entrypoint}");
+        engine.ok(&["rm", "-f", name]);
+    }
 }
 
 /// Root in the container writes to its process 1's program.

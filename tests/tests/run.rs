@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use testbed::engine::Engine;
@@ -50,6 +51,35 @@ fn output_exit_code_and_input_pass_through() {
 fn without_interactive_the_input_is_empty() {
     let engine = Engine::with_busybox();
     assert_eq!(sh(&engine, &[], "wc -c"), "0");
+}
+
+/// Where the program may not be the image's own the start is made twice, of which nothing is to be seen.
+#[test]
+fn programs_from_elsewhere_are_started_once() {
+    let engine = Engine::with_busybox();
+    let app = engine.folder().join("app");
+    fs::create_dir(&app).unwrap();
+    fs::copy("/bin/busybox", app.join("echo")).unwrap();
+    fs::write(app.join("script"), "#!/bin/sh\necho script\n").unwrap();
+    fs::write(app.join("secret"), "#!/app/echo interpreted by").unwrap();
+    fs::write(app.join("neither"), "no program").unwrap();
+    for (name, mode) in [("echo", 0o755), ("script", 0o755), ("secret", 0o755), ("neither", 0o755)] {
+        fs::set_permissions(app.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let run = |command: &[&str]| {
+        let volume = format!("{}:/app", app.display());
+        let output = engine.run(&[&["run", "--name", "app", "-v", &volume, "busybox"], command].concat());
+        let left = engine.ok(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
+        engine.ok(&["rm", "app"]);
+        let (said, complaint) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let left = left.split(" (").next().unwrap();
+        format!("{} {} {}{left}\n", output.status.code().unwrap(), said.trim_end(), complaint)
+    };
+    let table = ["/app/echo", "/app/script", "/app/secret", "/app/neither", "/app/nothing", "echo"]
+        .map(|program| run(&[program, "an argument"]))
+        .concat();
+    insta::assert_snapshot!(table);
 }
 
 #[test]

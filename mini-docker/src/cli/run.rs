@@ -6,7 +6,9 @@ use std::path::Path;
 use clap::{ArgAction, Args};
 use image_pull::Platform;
 use mini_docker::attach::{self, Outcome, Session};
-use mini_docker::{Engine, Error, Result, explain, terminal};
+use mini_docker::container::Container;
+use mini_docker::{Engine, Error, Result, explain, own_program, terminal};
+use nix::sys::signal::SigSet;
 
 use super::pull;
 use super::settings::Settings;
@@ -44,6 +46,8 @@ impl Options {
     /// Runs a container; the exit code is the container's, or 0 if it was left running.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         if self.explain {
+            // Told once, and not again from its beginning.
+            own_program::run_read_only()?;
             explain::begin();
         }
         if self.settings.tty && self.settings.interactive && !self.detach && !std::io::stdin().is_terminal() {
@@ -59,19 +63,27 @@ impl Options {
         let request = self.settings.request(&std::env::current_dir().map_err(here)?, !detach)?;
         let created = engine.create(&image, &hold, request)?;
         drop(hold);
-        created.warnings().iter().for_each(|warning| eprintln!("WARNING: {warning}"));
+        let (container, warnings) = (created.container.clone(), created.warnings().to_owned());
 
-        if detach {
-            let id = created.container.id.clone();
-            let mut connection = engine.start(created, false, None)?;
-            attach::await_start(&mut connection)?;
-            println!("{id}");
-            return Ok(0);
-        }
-        let signals = attach::take_signals()?;
+        let signals = if detach { None } else { Some(attach::take_signals()?) };
         let size = terminal::size(&std::io::stdout()).map(|size| (size.ws_row, size.ws_col));
-        let mut connection = engine.start(created, true, size)?;
-        let early = attach::await_start(&mut connection)?;
+        let start = || -> Result<_> {
+            let mut connection = engine.start(created, !detach, size.filter(|_| !detach))?;
+            let early = attach::await_start(&mut connection)?;
+            Ok((connection, early))
+        };
+        let started = start();
+        if let Err(error) = &started
+            && error.exit_code() == Some(own_program::AGAIN)
+        {
+            return start_again(engine, &container);
+        }
+        warnings.iter().for_each(|warning| eprintln!("WARNING: {warning}"));
+        let (connection, early) = started?;
+        let Some(signals) = signals else {
+            println!("{}", container.id);
+            return Ok(0);
+        };
         match session.run(connection, &signals, early)? {
             Outcome::Exited(code) => Ok(code),
             Outcome::Detached => {
@@ -80,6 +92,17 @@ impl Options {
             }
         }
     }
+}
+
+/// Makes this command once more, by a binary that the container cannot write to ([`own_program`]).
+fn start_again(engine: &Engine, container: &Container) -> Result<u8> {
+    if !container.host_config.auto_remove {
+        engine.remove(container, false, true)?;
+    }
+    // Signals that have come meanwhile are for us.
+    SigSet::empty().thread_set_mask().map_err(|errno| Error::kernel("unblock signals", errno))?;
+    own_program::run_read_only()?;
+    Err(Error::new("the container could not be started safely (this is a bug of mini-docker's)"))
 }
 
 fn here(error: std::io::Error) -> Error {

@@ -19,6 +19,7 @@ use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour::Neighbour;
 use crate::networks::Networks;
+use crate::own_program;
 use crate::plan::{self, Facts, Launch};
 use crate::rootless::Rootless;
 use crate::sharing::Sharing;
@@ -221,8 +222,8 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
-        let prepared =
-            self.neighbours(&launch.sharing).and_then(|neighbours| Ok((neighbours, self.wire(&container)?)));
+        let prepared = own_program::protect(&launch)
+            .and_then(|()| Ok((self.neighbours(&launch.sharing)?, self.wire(&container)?)));
         let (neighbours, wiring) = match prepared {
             Ok(prepared) => prepared,
             Err(error) if container.host_config.auto_remove => {

@@ -89,10 +89,6 @@ impl Running {
         wiring: Option<&Wiring>,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
-        // An ordinary user's containers have no more rights to the binary than the user has.
-        if !launch.is_of_a_user() {
-            own_program::require_read_only()?;
-        }
         let log = Writer::open(&containers.log(&launch.id))?;
         let (report, report_child) = streams::pipe()?;
         let (gate_child, gate) = streams::pipe()?;
@@ -127,6 +123,7 @@ impl Running {
             tree: None,
             shared_memory,
             program,
+            writable: own_program::is_writable(launch)?,
         };
         let child = match &launch.maps {
             None => spawn(own, directory, || launch::run(launch, wires))?,

@@ -72,7 +72,7 @@ impl Program {
         }
         // What the kernel said of the candidates: "permission denied" outlives a later "not found".
         let mut denied = None;
-        for path in self.candidates(&name) {
+        for path in self.candidates() {
             let Ok(path) = CString::new(path) else { return refused(Errno::EINVAL) };
             let Err(errno) = nix::unistd::execve(&path, &args, &env);
             match errno {
@@ -86,8 +86,9 @@ impl Program {
         ExecError { name, reason }
     }
 
-    /// The paths that `name` may stand for, in order.
-    fn candidates(&self, name: &str) -> Vec<String> {
+    /// The paths that the program's name may stand for, in the order in which they are tried.
+    pub fn candidates(&self) -> Vec<String> {
+        let name = self.args.first().map_or("", String::as_str);
         if name.contains('/') {
             return vec![name.to_owned()];
         }
