@@ -3,6 +3,7 @@
 //! Every test that changes the kernel's state runs the binary under test as a child; what the child mounts is in
 //! its own mount namespace, so nothing outlives it.
 
+pub mod accounts;
 pub mod debian;
 pub mod engine;
 pub mod http;
@@ -10,6 +11,7 @@ pub mod network;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;
+pub mod user;
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};

@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use testbed::accounts::Account;
 use testbed::engine::Engine;
 use testbed::network::hear;
 use testbed::until;
@@ -16,21 +15,8 @@ const FIRST: u32 = 200_000;
 /// An engine on a host with the user `dockremap`, who has subordinate ids: for this thread alone.
 fn engine() -> Engine {
     let engine = Engine::with_busybox();
-    unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may make a mount namespace");
-    let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-    let spans = format!("dockremap:{FIRST}:65536\n");
-    for (name, text) in [
-        ("passwd", "root:x:0:0::/root:/bin/sh\ndockremap:x:900:900::/:/bin/false\n"),
-        ("group", "root:x:0:\ndockremap:x:900:\n"),
-        ("subuid", spans.as_str()),
-        ("subgid", spans.as_str()),
-    ] {
-        let (ours, theirs) = (engine.folder().join(name), Path::new("/etc").join(name));
-        fs::write(&ours, text).expect("a folder of our own");
-        assert!(theirs.exists(), "{} is needed to be covered", theirs.display());
-        mount(Some(&ours), &theirs, none, MsFlags::MS_BIND, none).expect("a file over a file");
-    }
+    let home = Path::new("/");
+    Account { name: "dockremap", id: 900, home, subordinate: Some(FIRST) }.bring(engine.folder());
     engine
 }
 
