@@ -15,7 +15,7 @@
 //! | [`plan`] | from a record to what the kernel will be asked for; pure |
 //! | [`shim`] | the process that outlives the command and waits for the container |
 //! | [`networks`] | networks, and who is in them |
-//! | [`rootless`] | the engine of an ordinary user |
+//! | [`rootless`], [`delegated`] | the engine of an ordinary user, and its cgroups |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
 //! | [`own_program`], [`provenance`], [`keyring`] | this binary, and the caller's keys, out of the reach of containers |
@@ -31,6 +31,7 @@ pub mod changes;
 pub mod confinement;
 pub mod container;
 pub mod create;
+pub mod delegated;
 pub mod devices;
 pub mod doctor;
 pub mod engine;

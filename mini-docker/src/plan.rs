@@ -20,7 +20,7 @@ use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::error::{Error, Result};
 use crate::host_config::{HostConfig, Ulimit};
 use crate::sharing::{Share, Sharing};
-use crate::{devices, limits, sysctls, ulimits};
+use crate::{delegated, devices, limits, sysctls, ulimits};
 
 /// What the plan depends on besides the container.
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ pub struct Facts {
     pub stage: PathBuf,
     /// The host's mounts.
     pub mountinfo: String,
-    /// The host's control groups.
-    pub hierarchy: Hierarchy,
+    /// The control groups that containers' are made in; none where an ordinary user was given none.
+    pub hierarchy: Option<Hierarchy>,
     /// The capabilities that this process may hand out.
     pub capabilities: Set,
     /// How soon this process is killed when memory runs out.
@@ -157,13 +157,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         if oom_score_adj.take().is_some() {
             warnings.push("The OOM score is not set: that takes root".to_owned());
         }
-        if (Limits { devices: Vec::new(), ..limits.clone() }) != Limits::default() {
-            warnings.push(
-                "No limit of memory, processors, processes or disks is set: this user has no cgroup to do so \
-                 (see 'mini-docker doctor')"
-                    .to_owned(),
-            );
-        }
+        warnings.extend(delegated::reduce(&mut limits, facts.hierarchy.as_ref()));
     }
     if host.oom_score_adj < facts.oom_score_adj && oom_score_adj.is_some() && !may_raise {
         warnings.push(format!(
@@ -204,7 +198,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         sharing,
         in_user_namespace: rootless || maps.is_some(),
         maps,
-        cgroup: if rootless { None } else { Some(cgroup(container, &facts.hierarchy)?) },
+        cgroup: facts.hierarchy.as_ref().map(|hierarchy| cgroup(container, hierarchy)).transpose()?,
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
         user: config.user.clone(),

@@ -26,7 +26,7 @@ use crate::sharing::Sharing;
 use crate::shim::{self, Task};
 use crate::store::{Containers, Held};
 use crate::wire::{Connection, Frame, Received};
-use crate::{files, mounts, signals, skeleton, volumes};
+use crate::{delegated, files, mounts, signals, skeleton, volumes};
 
 /// Seconds that a container has to end by itself, unless it says otherwise.
 const STOP_TIMEOUT: i64 = 10;
@@ -199,21 +199,22 @@ impl Engine {
         let mountinfo = chroot::mount::mountinfo()?;
         // The files in its `/etc` are those of the container whose network it shares.
         let owner = container.host_config.network_mode.strip_prefix("container:").unwrap_or(&container.id);
+        let own_ids =
+            self.rootless.as_ref().map(|_| IdMaps::of_process(Path::new("/proc/self"))).transpose()?;
         let facts = Facts {
             directory: self.containers.directory(&container.id),
             etc: self.containers.directory(owner),
             layers: self.layers(container)?,
             skeleton: skeleton::make(&self.folders.data)?,
             stage: self.folders.exec.clone(),
-            hierarchy: Hierarchy::detect_in(mountinfo.as_bytes())?,
+            hierarchy: match &own_ids {
+                None => Some(Hierarchy::detect_in(mountinfo.as_bytes())?),
+                Some(own_ids) => delegated::hierarchy(own_ids)?,
+            },
             mountinfo,
             capabilities: capabilities::assume::available()?,
             oom_score_adj: own_oom_score()?,
-            own_ids: self
-                .rootless
-                .as_ref()
-                .map(|_| IdMaps::of_process(Path::new("/proc/self")))
-                .transpose()?,
+            own_ids,
         };
         plan::launch(container, &facts)
     }
@@ -222,8 +223,13 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
-        let prepared = own_program::protect(&launch)
-            .and_then(|()| Ok((self.neighbours(&launch.sharing)?, self.wire(&container)?)));
+        let prepared = own_program::protect(&launch).and_then(|()| {
+            let neighbours = self.neighbours(&launch.sharing)?;
+            if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.cgroup) {
+                delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;
+            }
+            Ok((neighbours, self.wire(&container)?))
+        });
         let (neighbours, wiring) = match prepared {
             Ok(prepared) => prepared,
             Err(error) if container.host_config.auto_remove => {
@@ -379,13 +385,15 @@ impl Engine {
         }
     }
 
-    /// Ends whatever is left in a container's cgroup, and removes it. An ordinary user's have none: the end of the first
-    /// process was that of all.
+    /// Ends whatever is left in a container's cgroup, and removes it. An ordinary user's may have none: the end of the
+    /// first process was that of all.
     fn clean_cgroup(&self, container: &Container) -> Result<()> {
-        if self.rootless.is_some() {
-            return Ok(());
-        }
-        let cgroup = plan::cgroup(container, &Hierarchy::detect()?)?;
+        let hierarchy = match &self.rootless {
+            None => Some(Hierarchy::detect()?),
+            Some(_) => delegated::recorded(&self.containers.exec_directory(&container.id))?,
+        };
+        let Some(hierarchy) = hierarchy else { return Ok(()) };
+        let cgroup = plan::cgroup(container, &hierarchy)?;
         cgroup.kill()?;
         Ok(cgroup.remove()?)
     }

@@ -173,6 +173,11 @@ impl Cgroup {
         }
     }
 
+    /// The trees that it is in.
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
     /// Where the cgroup is in the tree of a controller, below which it may be missing.
     pub(crate) fn in_tree(&self, controller: &str) -> Option<PathBuf> {
         self.hierarchy.root(controller).map(|root| root.join(&self.path))

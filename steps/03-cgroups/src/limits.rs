@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::hierarchy::Hierarchy;
 
 /// Limits of one cgroup. What is `None` or empty is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,46 @@ pub struct Limits {
     /// Which devices may be used. If there are any rules, everything is forbidden first, and then the rules apply in
     /// order; if there are none, devices are not restricted.
     pub devices: Vec<DeviceRule>,
+}
+
+impl Limits {
+    /// Takes out what needs a controller that is missing: the controllers, by their v2 names, and what each would have
+    /// limited. Devices need none.
+    pub fn take_unavailable(&mut self, hierarchy: &Hierarchy) -> Vec<(&'static str, &'static str)> {
+        let mut taken = Vec::new();
+        for (controller, what) in [
+            ("memory", "memory"),
+            ("cpu", "processor time"),
+            ("cpuset", "which processors and memory nodes to use"),
+            ("pids", "processes"),
+            ("io", "disks"),
+        ] {
+            let name = if controller == "io" { "blkio" } else { controller };
+            if hierarchy.has(name) {
+                continue;
+            }
+            let all = self.clone();
+            let rest = match controller {
+                "memory" => Self {
+                    memory: None,
+                    memory_reservation: None,
+                    memory_swap: None,
+                    swappiness: None,
+                    oom_kill_disable: false,
+                    ..all
+                },
+                "cpu" => Self { nano_cpus: None, cpu_quota: None, cpu_period: None, cpu_shares: None, ..all },
+                "cpuset" => Self { cpuset_cpus: None, cpuset_mems: None, ..all },
+                "pids" => Self { pids: None, ..all },
+                _ => Self { io: Vec::new(), io_weight: None, ..all },
+            };
+            if rest != *self {
+                *self = rest;
+                taken.push((controller, what));
+            }
+        }
+        taken
+    }
 }
 
 /// A limit of memory and swap together.

@@ -18,6 +18,7 @@
 //! | [`scaffold`] | what the host's root builds for a root that is not: [`Scaffold`] |
 //! | [`overlay`] | layers under other owners: [`shifted_overlay`] |
 //! | [`rootless`] | an ordinary user becomes root: [`rootless::enter`], [`rootless::join`] |
+//! | [`delegation`] | the part of the cgroup tree that is an ordinary user's: [`Delegation`] |
 //! | [`obstacles`] | what keeps ordinary users from it on this host: [`examine`] |
 //! | [`folders`] | where an ordinary user's containers are kept |
 //!
@@ -47,12 +48,13 @@
 //!
 //! [`rootless::own_maps`], [`rootless::enter`], and then everything as if root had started it: [`root::adapt`] and
 //! [`root::host_devices`] on the plan, overlays with [`overlay_layers::Marks::User`]. Cgroups only as far as
-//! [`obstacles::Delegation`] goes; a map of one id has no other users to be, and no groups (`setgroups` is denied).
+//! [`Delegation`] goes; a map of one id has no other users to be, and no groups (`setgroups` is denied).
 
 #![forbid(unsafe_code)]
 
 pub mod assign;
 pub mod child;
+pub mod delegation;
 mod error;
 pub mod folders;
 pub mod holder;
@@ -67,6 +69,7 @@ pub mod subordinate;
 
 pub use assign::assign;
 pub use child::spawn;
+pub use delegation::Delegation;
 pub use error::{Error, Result};
 pub use holder::UserNamespace;
 pub use idmapped::shift;

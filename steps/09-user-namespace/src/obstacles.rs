@@ -2,22 +2,19 @@
 //!
 //! Looking ([`Facts::gather`]) and judging ([`obstacles`]) are apart, so that every host can be had in a test.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use chroot::Error as KernelError;
 use nix::mount::MsFlags;
 use pid_namespace::{Exit, Namespaces};
 
 use crate::assign::{find, is_privileged};
+use crate::delegation::{DELEGATE, Delegation};
 use crate::error::Result;
 use crate::folders;
 use crate::subordinate::{Accounts, User};
 
 /// The controllers of cgroup v2 that limits of a container need.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-
-const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// One thing that is missing for an ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,20 +65,6 @@ pub enum Helper {
     Powerless(PathBuf),
     /// It is as it should be.
     Ready,
-}
-
-/// What a user may do with cgroups.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delegation {
-    /// The host has cgroup v1, of which nothing can be handed to users safely.
-    Version1,
-    /// This process's cgroup is root's.
-    None,
-    /// The user's services have a cgroup of their own with these controllers, and this process, as after a login by
-    /// SSH, is outside of it.
-    Elsewhere(Vec<String>),
-    /// This process's cgroup belongs to the user, with these controllers.
-    Here(Vec<String>),
 }
 
 /// What is missing for this process's user, the fatal first. For root, nothing is.
@@ -205,22 +188,18 @@ fn cgroups(facts: &Facts) -> Option<Obstacle> {
             "no cgroup is this user's".to_owned(),
             &format!("as root, run: loginctl enable-linger {}; then log in again", facts.user.uid),
         ),
-        Delegation::Elsewhere(_) => missing(
+        Delegation::Elsewhere => missing(
             "this session is not in the cgroup of the user's services".to_owned(),
             "start it by: systemd-run --user --scope --property=Delegate=yes mini-docker …",
         ),
-        Delegation::Here(controllers) => {
-            let lacking: Vec<&str> = CONTROLLERS
-                .into_iter()
-                .filter(|wanted| !controllers.iter().any(|controller| controller == wanted))
-                .collect();
-            let advice = "as root, put into /etc/systemd/system/user@.service.d/delegate.conf the lines \
-                          [Service] and Delegate=cpu cpuset io memory pids; then run: systemctl daemon-reload";
+        Delegation::Here { controllers, .. } => {
+            let lacking: Vec<&str> =
+                CONTROLLERS.into_iter().filter(|wanted| !controllers.contains(*wanted)).collect();
             (!lacking.is_empty()).then(|| Obstacle {
                 what: "cgroups",
                 found: format!("the user's cgroup lacks {}", lacking.join(", ")),
                 means: "limits of these kinds cannot be set",
-                advice: advice.to_owned(),
+                advice: DELEGATE.to_owned(),
                 fatal: false,
             })
         }
@@ -279,39 +258,6 @@ fn attempt() -> Result<Option<String>> {
     }
 }
 
-impl Delegation {
-    /// What the user `uid`, and this process, have of the cgroup tree.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub fn of(uid: u32) -> Result<Self> {
-        let path = "/proc/self/cgroup";
-        let text = std::fs::read_to_string(path).map_err(|error| KernelError::new("read", path, error))?;
-        let version2 = rustix::fs::statfs(CGROUPS)
-            .is_ok_and(|filesystem| filesystem.f_type == rustix::fs::FsWord::from(CGROUP2_MAGIC));
-        let Some(own) = text.lines().find_map(|line| line.strip_prefix("0::/")).filter(|_| version2) else {
-            return Ok(Self::Version1);
-        };
-        // What systemd hands to a user is that user's directory, files and all (systemd, "Control Group APIs and
-        // Delegation").
-        let controllers = |directory: &Path| -> Option<Vec<String>> {
-            let owner = std::fs::metadata(directory.join("cgroup.subtree_control")).ok()?.uid();
-            let text = std::fs::read_to_string(directory.join("cgroup.controllers")).ok()?;
-            (owner == uid).then(|| text.split_whitespace().map(str::to_owned).collect())
-        };
-        let own = Path::new(CGROUPS).join(own);
-        let service = format!("user.slice/user-{uid}.slice/user@{uid}.service");
-        Ok(match (controllers(&own), controllers(&Path::new(CGROUPS).join(service))) {
-            (Some(here), _) => Self::Here(here),
-            (None, Some(elsewhere)) => Self::Elsewhere(elsewhere),
-            (None, None) => Self::None,
-        })
-    }
-}
-
-/// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
-const CGROUP2_MAGIC: u32 = 0x6367_7270;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,10 +277,15 @@ mod tests {
             max_user_namespaces: Some(15_000),
             refused: None,
             helpers: [Helper::Ready, Helper::Ready],
-            cgroups: Delegation::Here(CONTROLLERS.map(str::to_owned).to_vec()),
+            cgroups: here(&CONTROLLERS),
             runtime_directory: Ok(PathBuf::from("/run/user/1000")),
             connector: Some("pasta"),
         }
+    }
+
+    fn here(controllers: &[&str]) -> Delegation {
+        let controllers = controllers.iter().map(ToString::to_string).collect();
+        Delegation::Here { root: PathBuf::from("/sys/fs/cgroup/user"), controllers }
     }
 
     #[test]
@@ -359,11 +310,8 @@ mod tests {
             ),
             ("cgroup v1", Facts { cgroups: Delegation::Version1, ..good() }),
             ("no systemd", Facts { cgroups: Delegation::None, ..good() }),
-            ("by SSH", Facts { cgroups: Delegation::Elsewhere(vec!["pids".to_owned()]), ..good() }),
-            (
-                "as delivered",
-                Facts { cgroups: Delegation::Here(vec!["memory".to_owned(), "pids".to_owned()]), ..good() },
-            ),
+            ("by SSH", Facts { cgroups: Delegation::Elsewhere, ..good() }),
+            ("as delivered", Facts { cgroups: here(&["memory", "pids"]), ..good() }),
             ("su", Facts { runtime_directory: Err("XDG_RUNTIME_DIR is not set".to_owned()), ..good() }),
             ("no network", Facts { connector: None, ..good() }),
         ];

@@ -29,6 +29,12 @@ impl<W: Write> Archive<W> {
         self.member(path, REGULAR | 0o755, contents)
     }
 
+    /// A program that runs as root, whoever starts it.
+    pub(super) fn set_user_id(&mut self, path: &Path, contents: &[u8]) -> Result<()> {
+        self.directories_above(path)?;
+        self.member(path, REGULAR | 0o4755, contents)
+    }
+
     pub(super) fn symlink(&mut self, path: &Path, target: &str) -> Result<()> {
         self.directories_above(path)?;
         self.member(path, SYMLINK | 0o777, target.as_bytes())

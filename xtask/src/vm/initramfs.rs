@@ -1,5 +1,6 @@
 //! The machine's first root file system, which is also its last: everything it needs, in memory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,15 @@ const BUSYBOX: &str = "/bin/busybox";
 const FILES: &[(&str, &[u8])] = &[
     ("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
     ("/etc/group", b"root:x:0:\n"),
+    // Tests cover them: no user of the machine's has any.
+    ("/etc/subuid", b""),
+    ("/etc/subgid", b""),
     ("/etc/hosts", b"127.0.0.1 localhost\n"),
     ("/etc/resolv.conf", b"nameserver 127.0.0.1\n"),
 ];
+
+/// Programs of the host's that ordinary users need, who start them where they are there, and whether they run as root.
+const HELPERS: &[(&str, bool)] = &[("newuidmap", true), ("newgidmap", true), ("slirp4netns", false)];
 
 /// Mount points, and folders that programs take for granted.
 const DIRECTORIES: &[&str] = &["/dev", "/proc", "/root", "/run", "/sys", "/tmp", "/var/lib"];
@@ -47,6 +54,7 @@ pub(super) fn write(folder: &Path, kernel: &Kernel, work: Work, files: &[PathBuf
         archive.file(Path::new(path), contents)?;
     }
     busybox(&mut archive)?;
+    helpers(&mut archive)?;
 
     let mut modules = Vec::new();
     for module in &kernel.modules {
@@ -82,6 +90,30 @@ fn busybox(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
         if name != "busybox" {
             archive.symlink(&Path::new(BUSYBOX).with_file_name(name), "busybox")?;
         }
+    }
+    Ok(())
+}
+
+/// The [`HELPERS`], and the libraries that they are linked to.
+fn helpers(archive: &mut Archive<impl std::io::Write>) -> Result<()> {
+    let mut libraries = BTreeSet::new();
+    for (name, is_set_user_id) in HELPERS {
+        let Some(program) = command::find(name) else {
+            bail!("ordinary users' containers need {name} in the machine; run: cargo xtask setup");
+        };
+        let (inside, contents) = (Path::new("/usr/bin").join(name), read(&program)?);
+        if *is_set_user_id {
+            archive.set_user_id(&inside, &contents)?;
+        } else {
+            archive.file(&inside, &contents)?;
+        }
+        // NAME => PATH (ADDRESS), or for the linker itself PATH (ADDRESS) (ldd(1)).
+        let linked = command::output(Command::new("ldd").arg(&program))?;
+        let paths = linked.split_whitespace().filter(|word| word.starts_with('/'));
+        libraries.extend(paths.map(PathBuf::from));
+    }
+    for library in libraries {
+        archive.file(&library, &read(&library)?)?;
     }
     Ok(())
 }

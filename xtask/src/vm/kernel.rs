@@ -25,6 +25,8 @@ const MODULES: &[&str] = &[
     "stp",
     "bridge",
     "veth",
+    // What slirp4netns connects an ordinary user's network by.
+    "tun",
     // The firewall.
     "libcrc32c",
     "nf_defrag_ipv6",

@@ -26,12 +26,11 @@ const SUITES: &[Suite] = &[
     Suite { folder: "steps/03-cgroups", only: &[], skip: &[] },
     // busybox has a `tar`, but it is not GNU's.
     Suite { folder: "steps/04-overlay-layers", only: &[], skip: &["gnu_tar"] },
-    // The machine has no newuidmap, and so nothing for ordinary users.
-    Suite { folder: "steps/09-user-namespace", only: &["remapped"], skip: &[] },
-    // Those that need no registry.
+    Suite { folder: "steps/09-user-namespace", only: &[], skip: &[] },
+    // Those that need no registry; `delegation` is for this machine alone.
     Suite {
         folder: "tests",
-        only: &["confinement", "lifecycle", "recovery", "run", "terminal"],
+        only: &["confinement", "delegation", "lifecycle", "recovery", "rootless", "run", "terminal"],
         skip: &["the_command_is_killed_at_twenty_moments_of_pull_and_run"],
     },
 ];
