@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mini_docker::{hello, inside, launch, terminal};
+use mini_docker::{hello, inside, launch, own_program, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use pid_namespace::init;
@@ -30,6 +30,13 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == launch::INIT) {
         return attend();
     }
+    // Now, since from the namespaces that such a user's engine enters there is no way to the mount of the binary.
+    if is_a_users_start()
+        && let Err(error) = own_program::run_read_only()
+    {
+        cli::report(&error);
+        return ExitCode::from(125);
+    }
     let cli = match cli::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -42,6 +49,12 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code().unwrap_or(failure_code))
         }
     }
+}
+
+/// Whether this is a command of an ordinary user's that may start a container. To say so of one that does not costs a
+/// millisecond, and nothing else.
+fn is_a_users_start() -> bool {
+    !nix::unistd::geteuid().is_root() && std::env::args_os().any(|word| word == "run")
 }
 
 /// Process 1 of a container with `--init`.

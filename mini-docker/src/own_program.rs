@@ -3,7 +3,8 @@
 //! Until a container's program starts, its process runs the engine's binary, and `/proc/PID/exe` leads to that very
 //! file on the host. A process 1 under `--init` keeps running it; an image whose entrypoint, or whose script's
 //! interpreter, is `/proc/self/exe` runs it again. Whoever is root in the container opens it there, and what he writes
-//! to it when it no longer runs is run the next time somebody starts the engine (CVE-2019-5736).
+//! to it when it no longer runs is run the next time somebody starts the engine (CVE-2019-5736). An ordinary user is no
+//! less concerned: root in the container is that user outside, who may own the binary, say in `~/.cargo/bin`.
 //!
 //! So whoever starts containers runs the binary through a mount that is read-only, and attached nowhere: that leads to
 //! the file too, but nobody can write through it, and nobody can find the mount to change it. It takes another
@@ -11,12 +12,20 @@
 //! its program turns out not to be surely the image's own ([`crate::provenance`]), the start is made again, this way.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use chroot::mount::{self, Attributes};
+use pid_namespace::{Namespaces, spawn};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 
 use crate::error::{Error, Result};
 use crate::plan::Launch;
@@ -34,7 +43,12 @@ pub fn run_read_only() -> Result<()> {
     if is_read_only()? {
         return rustix::thread::set_name(NAME).map_err(|errno| Error::kernel("name this process", errno));
     }
-    let tree = read_only(Path::new(EXE))?;
+    let tree = if nix::unistd::geteuid().is_root() {
+        read_only(Path::new(EXE))?
+    } else {
+        let Some(tree) = read_only_by_child()? else { return Ok(()) };
+        tree
+    };
     let words = |words: Vec<std::ffi::OsString>| {
         words.into_iter().map(|word| CString::new(word.into_vec()).expect("it was a C string")).collect()
     };
@@ -55,25 +69,81 @@ pub fn run_read_only() -> Result<()> {
 
 /// The binary, to be run inside a container: nobody can write to it there.
 pub fn open() -> Result<OwnedFd> {
-    let open = |path: &Path| {
-        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error::file("open", path, errno))
+    open_path(Path::new(EXE))
+}
+
+fn open_path(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::file("open", path, errno))
+}
+
+/// The read-only mount of an ordinary user, who may make mounts in a user namespace only. A child makes it in one of its
+/// own and ends, and this process stays what it was; a descriptor is good wherever it is sent. `None` where the user may
+/// not make such a namespace, which will be in the way of everything else, too, and is told then.
+fn read_only_by_child() -> Result<Option<OwnedFd>> {
+    let (ours, theirs) = UnixStream::pair().map_err(|error| Error::kernel("make a socket", error))?;
+    let child = spawn(Namespaces::USER | Namespaces::MOUNT, None, move || {
+        let sent = match read_only_by_path() {
+            Ok(tree) => send(&theirs, &[0], &[tree.as_fd()]),
+            Err(error) => send(&theirs, error.to_string().as_bytes(), &[]),
+        };
+        u8::from(sent.is_err())
+    });
+    let child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::info!("{error}");
+            return Ok(None);
+        }
     };
-    let own = open(Path::new(EXE))?;
-    if is_read_only()? {
-        return Ok(own);
+    let received = receive(&ours);
+    child.wait()?;
+    match received? {
+        (_, Some(tree)) => Ok(Some(tree)),
+        (reason, None) => {
+            Err(Error::new(format!("{reason} ('mini-docker doctor' says what this user lacks)")))
+        }
     }
-    // An ordinary user's process began before it could make mounts: its binary has a path where it is now.
+}
+
+/// In another mount namespace than the one it was started in, this process cannot copy the mount that its binary is on;
+/// but the binary has a path there.
+fn read_only_by_path() -> Result<OwnedFd> {
     let path = std::fs::read_link(EXE).map_err(|error| Error::file("read", Path::new(EXE), error))?;
     let tree = read_only(&path)?;
     let identity = |fd: &OwnedFd| {
         let stat = rustix::fs::fstat(fd).map_err(|errno| Error::file("look at", &path, errno))?;
         Ok::<_, Error>((stat.st_dev, stat.st_ino))
     };
-    if identity(&tree)? == identity(&own)? {
+    if identity(&tree)? == identity(&open_path(Path::new(EXE))?)? {
         return Ok(tree);
     }
     Err(Error::new(format!("{} is not the binary that runs here any more", path.display())))
+}
+
+fn send(socket: &UnixStream, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::empty())
+        .map(drop)
+        .map_err(|errno| Error::kernel("send a descriptor", errno))
+}
+
+fn receive(socket: &UnixStream) -> Result<(String, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [0; 4096];
+    let mut buffers = [IoSliceMut::new(&mut text)];
+    let received = rustix::net::recvmsg(socket, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|errno| Error::kernel("receive a descriptor", errno))?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((String::from_utf8_lossy(&text[..received.bytes]).into_owned(), descriptor))
 }
 
 /// A mount of the file at `path`, attached nowhere, that nobody can write through.
@@ -86,16 +156,10 @@ fn read_only(path: &Path) -> Result<OwnedFd> {
 
 /// Fails if `launch` must be made by a binary that runs through a read-only mount, and this one does not.
 pub fn protect(launch: &Launch) -> Result<()> {
-    if launch.is_exposed() && is_writable(launch)? {
+    if launch.is_exposed() && !is_read_only()? {
         return Err(again("others may reach the container before its program starts"));
     }
     Ok(())
-}
-
-/// Whether the binary could be written to by the container that `launch` starts. An ordinary user's containers have no
-/// more rights to it than the user has.
-pub fn is_writable(launch: &Launch) -> Result<bool> {
-    Ok(!launch.is_of_a_user() && !is_read_only()?)
 }
 
 /// The error that asks for another start, made through a read-only mount.
@@ -103,7 +167,8 @@ pub fn again(reason: &str) -> Error {
     Error::new(reason).with_exit_code(AGAIN)
 }
 
-fn is_read_only() -> Result<bool> {
+/// Whether this process runs through a read-only mount.
+pub fn is_read_only() -> Result<bool> {
     let status = rustix::fs::statvfs(EXE).map_err(|errno| Error::file("look at", Path::new(EXE), errno))?;
     Ok(status.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

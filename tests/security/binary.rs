@@ -1,15 +1,14 @@
 //! The engine's own binary is a file of the host's that runs in every container for a moment.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use testbed::engine::Engine;
 use testbed::rootfs::Rootfs;
-use testbed::until;
-
-use crate::import;
+use testbed::user::{USER, User};
+use testbed::{stdout, until};
 
 /// Takes hold of the program of whatever process is not busybox, waits for its end, and writes to it until that is
 /// done or refused for good: "text file busy" only means not yet.
@@ -30,40 +29,82 @@ const THIEF: &str = "
     touch /spoils/done
     sleep 1000";
 
+/// Whose engine is about to be robbed.
+enum Victim {
+    Root(Engine),
+    Ordinary(User),
+}
+
+impl Victim {
+    /// A command of theirs, run by this copy of the engine.
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        match self {
+            Self::Root(engine) => by(program, engine, arguments),
+            Self::Ordinary(user) => user.command_of(program, arguments),
+        }
+    }
+
+    /// A fresh folder of theirs.
+    fn folder(&self, name: &str) -> PathBuf {
+        let path = match self {
+            Self::Root(engine) => engine.folder().join(name),
+            Self::Ordinary(user) => user.path(name),
+        };
+        fs::create_dir(&path).expect("a fresh folder");
+        self.give(&path);
+        path
+    }
+
+    /// Makes a file theirs.
+    fn give(&self, path: &Path) {
+        if let Self::Ordinary(_) = self {
+            chown(path, Some(USER), Some(USER)).expect("root may give it away");
+        }
+    }
+}
+
 /// An engine that is about to be robbed.
 struct Scene {
-    engine: Engine,
-    /// The binary that the attack is about, a copy.
-    victim: PathBuf,
+    victim: Victim,
+    /// The binary that the attack is about, a copy, which belongs to who runs it.
+    binary: PathBuf,
     spoils: PathBuf,
 }
 
 impl Scene {
     /// A thief runs already. It was started by another binary, as after an update: so nothing but what is attacked
-    /// runs the victim.
-    fn new() -> Self {
-        let engine = Engine::with_busybox();
+    /// runs this one.
+    fn new(victim: Victim) -> Self {
         let root = Rootfs::busybox();
         root.write("bin/script", "#!/proc/self/exe import\n");
-        fs::set_permissions(root.join("bin/script"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("our file");
-        import(&engine, "evil", &root);
-        let (victim, spoils) = (engine.folder().join("mini-docker"), engine.folder().join("spoils"));
-        fs::copy(Engine::program(), &victim).expect("room for a copy");
-        fs::create_dir(&spoils).expect("a fresh folder");
-        engine.ok(&["run", "-d", "--name", "thief", "-v", "./spoils:/spoils", "busybox", "sh", "-c", THIEF]);
-        Self { engine, victim, spoils }
+        fs::set_permissions(root.join("bin/script"), fs::Permissions::from_mode(0o755)).expect("our file");
+        let (spoils, folder) = (victim.folder("spoils"), victim.folder("programs"));
+        let [other, binary] = ["other", "mini-docker"].map(|name| {
+            let copy = folder.join(name);
+            stdout(Command::new("cp").arg(Engine::program()).arg(&copy));
+            victim.give(&copy);
+            copy
+        });
+        let archive = folder.join("image.tar");
+        stdout(Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."));
+        let archive = archive.display().to_string();
+        stdout(&mut victim.command(&other, &["import", "--change", "CMD [\"sh\"]", &archive, "evil"]));
+        let bind = format!("{}:/spoils", spoils.display());
+        let thief = ["run", "-d", "--name", "thief", "-v", &bind, "busybox", "sh", "-c", THIEF];
+        stdout(&mut victim.command(&other, &thief));
+        Self { victim, binary, spoils }
     }
 
-    /// Runs containers among the thief's processes by the victim, until one was caught and the thief is through.
+    /// Runs containers among the thief's processes by the binary, until one was caught and the thief is through.
     fn attack(&self, options: &[&str], command: &[&str]) {
-        let before = fs::read(&self.victim).expect("our copy");
+        let before = fs::read(&self.binary).expect("our copy");
         let (caught, done) = (self.spoils.join("caught"), self.spoils.join("done"));
         until("the thief holds the engine's binary", || {
-            let mut run = by(&self.victim, &self.engine, &["run", "--rm", "-i", "--pid", "container:thief"]);
-            run.args(options).arg("evil").args(command);
-            let mut run = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-            let run = run.as_mut().expect("the copy runs");
+            let run = ["run", "--rm", "-i", "--pid", "container:thief"];
+            let mut run =
+                self.victim.command(&self.binary, &[&run[..], options, &["evil"], command].concat());
+            let run = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let mut run = run.expect("the copy runs");
             // It waits for its input, or has ended at once.
             until("it is caught, or has ended", || {
                 caught.exists() || run.try_wait().expect("our child").is_some()
@@ -74,9 +115,14 @@ impl Scene {
         });
         until("the thief has tried", || done.exists());
         let refused = fs::read_to_string(self.spoils.join("refused")).expect("what the thief was told");
-        assert!(fs::read(&self.victim).expect("our copy") == before, "the engine's binary was changed");
+        assert!(fs::read(&self.binary).expect("our copy") == before, "the engine's binary was changed");
         assert!(refused.contains("Read-only file system"), "{refused}");
     }
+}
+
+/// Root, and an ordinary user, who owns the binary: both can write to it.
+fn victims() -> [Victim; 2] {
+    [Victim::Root(Engine::with_busybox()), Victim::Ordinary(User::new())]
 }
 
 /// A command of `engine`'s, run by another copy of its program.
@@ -94,19 +140,21 @@ fn by(program: &Path, engine: &Engine, arguments: &[&str]) -> Command {
 #[test]
 fn an_entrypoint_that_is_the_engine() {
     // `import -` waits for its input.
-    Scene::new().attack(&["--entrypoint", "/proc/self/exe"], &["import", "-"]);
+    victims()
+        .into_iter()
+        .for_each(|victim| Scene::new(victim).attack(&["--entrypoint", "/proc/self/exe"], &["import", "-"]));
 }
 
 /// CVE-2019-5736 once more: a script whose interpreter is `/proc/self/exe`.
 #[test]
 fn a_script_whose_interpreter_is_the_engine() {
-    Scene::new().attack(&["--entrypoint", "/bin/script"], &[]);
+    victims().into_iter().for_each(|victim| Scene::new(victim).attack(&["--entrypoint", "/bin/script"], &[]));
 }
 
 /// CVE-2019-5736, without any trick: with `--init` the engine's binary is process 1.
 #[test]
 fn an_init_process_that_is_the_engine() {
-    Scene::new().attack(&["--init"], &["cat"]);
+    victims().into_iter().for_each(|victim| Scene::new(victim).attack(&["--init"], &["cat"]));
 }
 
 /// The same where nobody is in the container to do it yet: whoever enters it later finds a binary that he cannot write.
@@ -116,7 +164,7 @@ fn an_entrypoint_that_is_the_engine_alone_in_its_container() {
     let root = Rootfs::busybox();
     std::os::unix::fs::symlink("/proc/self/exe", root.join("bin/engine")).expect("a fresh root");
     std::os::unix::fs::symlink("/dev/shm/../../proc/self", root.join("self")).expect("a fresh root");
-    import(&engine, "evil", &root);
+    crate::import(&engine, "evil", &root);
     for (name, entrypoint) in [("plain", "engine"), ("through", "/self/exe")] {
         // It waits for its input.
         engine.ok(&["run", "-d", "-i", "--name", name, "--entrypoint", entrypoint, "evil", "import", "-"]);

@@ -123,7 +123,7 @@ impl Running {
             tree: None,
             shared_memory,
             program,
-            writable: own_program::is_writable(launch)?,
+            writable: !own_program::is_read_only()?,
         };
         let child = match &launch.maps {
             None => spawn(own, directory, || launch::run(launch, wires))?,
