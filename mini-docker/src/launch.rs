@@ -384,7 +384,14 @@ fn own(stream: &OwnedFd, identity: &Identity) -> Result<()> {
         return Ok(());
     }
     rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(identity.uid)), None)
-        .map_err(|errno| Error::kernel("give a standard stream to the user", errno))
+        .map_err(|errno| match errno {
+            rustix::io::Errno::INVAL => Error::new(format!(
+                "cannot run as user {}: EINVAL: the container's user namespace has no such id (it has those of \
+                 /etc/subuid; 'mini-docker doctor' says what is missing)",
+                identity.uid
+            )),
+            _ => Error::kernel("give a standard stream to the user", errno),
+        })
 }
 
 /// Shows the terminal as `/dev/console`.

@@ -109,6 +109,25 @@ fn a_limit_that_cannot_be_set_is_a_warning() {
 }
 
 #[test]
+fn a_user_without_subordinate_ids_is_root_alone() {
+    let user = User::without_ids();
+    let line = "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; cat /proc/self/setgroups; sleep 1000";
+    let output = user.run(&["run", "-d", "--name", "one", "busybox", "sh", "-c", line]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let warning = "WARNING: containers have no user but root: /etc/subuid gives no ids to learner";
+    assert!(said.starts_with(warning), "{said}");
+    until("it is up", || user.ok(&["logs", "one"]) == "0\n0 4242 1\ndeny");
+    // Told once, by who makes the namespace; the next one finds it made.
+    let output = user.run(&["run", "--rm", "busybox", "touch", "/mine"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    // The image's other users are nobody that this user could be.
+    let refused = user.fails(&["run", "--rm", "-u", "user", "busybox", "id"]);
+    assert!(refused.starts_with("125 Error: cannot run as user 1000: EINVAL: "), "{refused}");
+}
+
+#[test]
 fn the_namespaces_end_with_the_last_container() {
     let user = User::new();
     user.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]);
