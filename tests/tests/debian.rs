@@ -1,6 +1,7 @@
 //! The engine on real input: Debian with Redis, as a two-platform image in a real registry, and with PostgreSQL.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use testbed::debian::debian;
 use testbed::engine::Engine;
 use testbed::registry::{Compression, Image, Registry, tar};
 use testbed::until;
+use testbed::user::{FIRST, User};
 
 /// The configuration of images.
 fn config() -> Value {
@@ -134,13 +136,25 @@ fn redis_runs_in_it() {
     assert!(seen.ends_with("PONG\nOK"), "{seen}");
 }
 
+/// A database on the volume, made by the first container that starts.
+const POSTGRES: &str = "set -e; bin=$(echo /usr/lib/postgresql/*/bin); data=/var/lib/postgresql/data; \
+    if ! [ -e $data/PG_VERSION ]; then \
+        $bin/initdb --no-sync --auth=trust -D $data; echo 'host all all all trust' >> $data/pg_hba.conf; \
+    fi; exec $bin/postgres -D $data -c listen_addresses='*'";
+
+/// The words that ask PostgreSQL at `host`.
+fn psql<'a>(host: &'a str, port: &'a str, query: &'a str) -> [&'a str; 10] {
+    ["psql", "-h", host, "-p", port, "-U", "postgres", "-At", "-c", query]
+}
+
+/// What the host is answered at a port of its own.
+fn ask(port: &str, query: &str) -> String {
+    let [program, arguments @ ..] = psql("127.0.0.1", port, query);
+    testbed::stdout(Command::new(program).args(arguments)).trim_end().to_owned()
+}
+
 #[test]
 fn postgres_is_asked_from_everywhere_and_keeps_its_data() {
-    /// A database on the volume, made by the first container that starts.
-    const START: &str = "set -e; bin=$(echo /usr/lib/postgresql/*/bin); data=/var/lib/postgresql/data; \
-        if ! [ -e $data/PG_VERSION ]; then \
-            $bin/initdb --no-sync --auth=trust -D $data; echo 'host all all all trust' >> $data/pg_hba.conf; \
-        fi; exec $bin/postgres -D $data -c listen_addresses='*'";
     let (registry, engine) = (Registry::start(), Engine::new());
     registry.push("postgres", "15", &image(&debian().postgres));
     let image = format!("{}/postgres:15", registry.host());
@@ -152,7 +166,7 @@ fn postgres_is_asked_from_everywhere_and_keeps_its_data() {
         let first =
             ["run", "-d", "--name", "db", "--network", "back", "-p", "5432:5432", "--user", "postgres"];
         let volume = ["-v", "data:/var/lib/postgresql"];
-        engine.ok(&[&first, &volume[..], options, &[&image, "sh", "-c", START]].concat());
+        engine.ok(&[&first, &volume[..], options, &[&image, "sh", "-c", POSTGRES]].concat());
         until("PostgreSQL is ready", || {
             let log = engine.run(&["logs", "db"]);
             String::from_utf8_lossy(&log.stderr).contains("ready to accept connections")
@@ -167,16 +181,9 @@ fn postgres_is_asked_from_everywhere_and_keeps_its_data() {
         log
     };
     // From the host, through the port, and from another container, by name.
-    let psql = |host: &str, query: &str| {
-        ["psql", "-h", host, "-U", "postgres", "-At", "-c", query].map(str::to_owned)
-    };
-    let outside = |query: &str| {
-        let [program, arguments @ ..] = psql("127.0.0.1", query);
-        testbed::stdout(Command::new(program).args(arguments)).trim_end().to_owned()
-    };
+    let outside = |query: &str| ask("5432", query);
     let inside = |query: &str| {
-        let words = psql("db", query);
-        let words = words.each_ref().map(String::as_str);
+        let words = psql("db", "5432", query);
         engine.ok(&[&["run", "--rm", "--network", "back", &image], &words[..]].concat())
     };
 
@@ -195,6 +202,38 @@ fn postgres_is_asked_from_everywhere_and_keeps_its_data() {
     assert_eq!(inside("select count(*) from t"), "1000");
     let log = ends();
     assert!(log.contains("received smart shutdown request"), "{log}");
+}
+
+/// The same for an ordinary user, whose port is let in by slirp4netns, and whose layers have other owners than the user.
+#[test]
+fn postgres_is_an_ordinary_users() {
+    let (registry, user) = (Registry::start(), User::without_image());
+    registry.push("postgres", "15", &image(&debian().postgres));
+    let image = format!("{}/postgres:15", registry.host());
+    user.ok(&["network", "create", "back"]);
+    user.ok(&["pull", "-q", &image]);
+    user.ok(&["run", "--rm", "-v", "data:/data", &image, "chown", "postgres:", "/data"]);
+    let options = ["--network", "back", "-p", "15432:5432", "--user", "postgres", "--stop-signal", "SIGINT"];
+    let volume = ["-v", "data:/var/lib/postgresql", &image, "sh", "-c", POSTGRES];
+    user.ok(&[&["run", "-d", "--name", "db"], &options[..], &volume].concat());
+    until("PostgreSQL is ready", || {
+        let log = user.run(&["logs", "db"]);
+        String::from_utf8_lossy(&log.stderr).contains("ready to accept connections")
+    });
+
+    assert_eq!(ask("15432", "create table t as select generate_series(1, 1000) as n"), "SELECT 1000");
+    let words = psql("db", "5432", "select sum(n) from t");
+    let inside = user.ok(&[&["run", "--rm", "--network", "back", &image], &words[..]].concat());
+    assert_eq!(inside, "500500");
+    // What the database wrote belongs to one of the user's subordinate ids.
+    let version = user.path("home/.local/share/mini-docker/volumes/data/_data/data/PG_VERSION");
+    let owner = fs::metadata(version).expect("the database is on the volume").uid();
+    assert!((FIRST..FIRST + 65536).contains(&owner), "{owner}");
+
+    user.ok(&["stop", "db"]);
+    let log = String::from_utf8_lossy(&user.run(&["logs", "db"]).stderr).into_owned();
+    assert_eq!(user.inspect("db", "{{.State.ExitCode}}"), "0", "{log}");
+    assert!(log.trim_end().ends_with("database system is shut down"), "{log}");
 }
 
 #[test]
