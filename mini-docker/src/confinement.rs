@@ -1,50 +1,13 @@
-//! What keeps a container's programs from doing what root may: capabilities, filters on system calls, `no_new_privs`, and
-//! the security modules of the kernel.
+//! How a container is confined: what `--cap-add`, `--security-opt` and `--privileged` say.
 
 use std::path::Path;
 
-use capabilities::{Set, Sets, assume};
-use seccomp::{Facts, Filter, Profile};
+use capabilities::{Set, Sets};
+use runtime::confinement::{Confinement, Seccomp, SecurityModule};
+use seccomp::Profile;
 
 use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
-use crate::users::Identity;
-
-/// How a container's programs are confined.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Confinement {
-    /// What is left of root.
-    pub capabilities: Set,
-    /// Which system calls there are.
-    pub seccomp: Seccomp,
-    /// Whether no program can gain privileges by being executed.
-    pub no_new_privileges: bool,
-    /// What the kernel's security module is to know the program as, if it is not to be told nothing.
-    pub security_module: Option<SecurityModule>,
-    /// Whether `/proc` and `/sys` are shown whole.
-    pub system_paths_shown: bool,
-}
-
-/// Which system calls a container's programs may make.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Seccomp {
-    /// Those of the default profile.
-    #[default]
-    Builtin,
-    /// Those of the user's profile.
-    Profile(Box<Profile>),
-    /// All.
-    Unconfined,
-}
-
-/// A security module and the name of what it applies to the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecurityModule {
-    /// `AppArmor`, and a profile that the host has loaded.
-    AppArmor(String),
-    /// `SELinux`, and a context.
-    SeLinux(String),
-}
 
 /// What the user's `--security-opt` say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,8 +19,9 @@ struct Options {
     system_paths_shown: bool,
 }
 
-/// The confinement that `host` asks for, as far as `available` goes: the bounding set of this process.
-pub fn from_host_config(host: &HostConfig, available: Set) -> Result<Confinement> {
+/// The confinement that `host` asks for, as far as `available` goes: the bounding set of this process. And whether `/proc`
+/// and `/sys` are shown whole.
+pub fn from_host_config(host: &HostConfig, available: Set) -> Result<(Confinement, bool)> {
     let options = options(&host.security_opt)?;
     let capabilities = if host.privileged {
         available
@@ -68,8 +32,8 @@ pub fn from_host_config(host: &HostConfig, available: Set) -> Result<Confinement
         }
         capabilities::choose(&host.cap_add, &host.cap_drop, available)?
     };
-    Ok(Confinement {
-        capabilities,
+    let confinement = Confinement {
+        capabilities: Sets::of_container(capabilities),
         seccomp: match &options.seccomp {
             Some(chosen) => chosen.clone(),
             None if host.privileged => Seccomp::Unconfined,
@@ -77,8 +41,8 @@ pub fn from_host_config(host: &HostConfig, available: Set) -> Result<Confinement
         },
         no_new_privileges: options.no_new_privileges,
         security_module: options.security_module(host.privileged)?,
-        system_paths_shown: options.system_paths_shown || host.privileged,
-    })
+    };
+    Ok((confinement, options.system_paths_shown || host.privileged))
 }
 
 /// Reads `--security-opt`: `KEY=VALUE`, or Docker's older `KEY:VALUE`.
@@ -142,51 +106,6 @@ fn context(labels: &[String]) -> Result<String> {
         label.split_once(':').map_or("", |(_, value)| value).clone_into(&mut parts[place]);
     }
     Ok(parts.join(":"))
-}
-
-impl SecurityModule {
-    /// Asks the module to confine the next program that this process becomes (`apparmor(7)`, `setexeccon(3)`). The
-    /// host's `/proc` must be there: a container's could be a forgery, which takes the text and does nothing.
-    pub fn prepare(&self) -> Result<()> {
-        let (file, text) = match self {
-            Self::AppArmor(profile) => ("/proc/thread-self/attr/apparmor/exec", format!("exec {profile}")),
-            Self::SeLinux(context) => ("/proc/thread-self/attr/exec", context.clone()),
-        };
-        tracing::info!("ask for confinement: {text}");
-        std::fs::write(file, &text)
-            .map_err(|error| Error::file(&format!("write \"{text}\" to"), Path::new(file), error))
-    }
-}
-
-impl Confinement {
-    /// The filter on system calls, if there is to be one.
-    pub fn filter(&self) -> Result<Option<Filter>> {
-        let facts = || Facts::of_host(self.capabilities.bits());
-        Ok(match &self.seccomp {
-            Seccomp::Unconfined => None,
-            Seccomp::Builtin => Some(Profile::builtin().compile(&facts()?)?),
-            Seccomp::Profile(profile) => Some(profile.compile(&facts()?)?),
-        })
-    }
-
-    /// Gives up what the program shall not have, and becomes its user.
-    ///
-    /// To install a filter takes `CAP_SYS_ADMIN`, or `no_new_privs`: with that it comes as late as it can, since it might
-    /// refuse the calls that are made here; without, it must come first. Groups come before the user, since only
-    /// root may change them; the bounding set before `CAP_SETPCAP` has gone.
-    pub fn assume(&self, identity: &Identity, filter: Option<&Filter>) -> Result<()> {
-        let (early, late) = if self.no_new_privileges { (None, filter) } else { (filter, None) };
-        early.map_or(Ok(()), Filter::install)?;
-        assume::bound(self.capabilities)?;
-        assume::keep_across_user_change(true)?;
-        identity.assume()?;
-        assume::keep_across_user_change(false)?;
-        assume::set(&Sets::of_container(self.capabilities))?;
-        if self.no_new_privileges {
-            assume::forbid_new_privileges()?;
-        }
-        Ok(late.map_or(Ok(()), Filter::install)?)
-    }
 }
 
 #[cfg(test)]

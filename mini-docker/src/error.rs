@@ -73,8 +73,8 @@ from!(
     user_namespace::Error
 );
 
-impl From<chroot::program::ExecError> for Error {
-    fn from(error: chroot::program::ExecError) -> Self {
+impl From<runtime::Error> for Error {
+    fn from(error: runtime::Error) -> Self {
         Self::new(error.to_string()).with_exit_code(error.exit_code())
     }
 }

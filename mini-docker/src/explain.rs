@@ -21,6 +21,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("capabilities", "07-capabilities"),
     ("seccomp", "08-seccomp"),
     ("user_namespace", "09-user-namespace"),
+    ("runtime", "10-runtime"),
     ("mini_docker", "the engine"),
 ];
 

@@ -17,8 +17,6 @@
 //! | [`networks`] | networks, and who is in them |
 //! | [`rootless`], [`delegated`] | the engine of an ordinary user, and its cgroups |
 //! | [`neighbour`] | a running container whose namespaces are joined |
-//! | [`launch`], [`users`] | the child's way from `clone3` to `execve` |
-//! | [`own_program`], [`provenance`], [`keyring`] | this binary, and the caller's keys, out of the reach of containers |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
@@ -45,17 +43,13 @@ pub mod host_config;
 pub mod import;
 pub mod inside;
 pub mod inspect;
-pub mod keyring;
-pub mod launch;
 pub mod limits;
 pub mod logs;
 pub mod mounts;
 pub mod names;
 pub mod neighbour;
 pub mod networks;
-pub mod own_program;
 pub mod plan;
-pub mod provenance;
 pub mod rootless;
 pub mod sharing;
 pub mod shim;
@@ -65,7 +59,6 @@ pub mod store;
 pub mod sysctls;
 pub mod terminal;
 pub mod ulimits;
-pub mod users;
 pub mod volumes;
 pub mod wire;
 

@@ -5,10 +5,12 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mini_docker::{hello, inside, launch, own_program, terminal};
+use mini_docker::{hello, inside, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use pid_namespace::init;
+use runtime::child::INIT;
+use runtime::own_program;
 
 fn main() -> ExitCode {
     // Whatever the caller's umask is, an image's files and the engine's own have the modes they are meant to have.
@@ -27,14 +29,14 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {
         return show_inside();
     }
-    if std::env::args_os().next().is_some_and(|name| name == launch::INIT) {
+    if std::env::args_os().next().is_some_and(|name| name == INIT) {
         return attend();
     }
     // Now, since from the namespaces that such a user's engine enters there is no way to the mount of the binary.
     if is_a_users_start()
         && let Err(error) = own_program::run_read_only()
     {
-        cli::report(&error);
+        cli::report(&error.into());
         return ExitCode::from(125);
     }
     let cli = match cli::Cli::read() {
@@ -67,7 +69,7 @@ fn attend() -> ExitCode {
             ExitCode::from(125)
         }
         None => {
-            eprintln!("Error: {} is started by the engine, in a container", launch::INIT);
+            eprintln!("Error: {INIT} is started by the engine, in a container");
             ExitCode::from(125)
         }
     }

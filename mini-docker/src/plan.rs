@@ -6,19 +6,19 @@
 use std::path::{Path, PathBuf};
 
 use capabilities::Set;
-use cgroups::{Cgroup, Hierarchy, Limits};
+use cgroups::{Cgroup, Hierarchy};
 use chroot::devices::Device;
 use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
-use chroot::{Mount, Plan, Program, Source};
+use chroot::{Mount, Program, Source};
 use overlay_layers::{Marks, Overlay, Upper};
-use pid_namespace::Namespaces;
+use runtime::{Base, Plan, User};
 use user_namespace::IdMaps;
 
-use crate::confinement::{self, Confinement};
+use crate::confinement;
 use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::error::{Error, Result};
-use crate::host_config::{HostConfig, Ulimit};
+use crate::host_config::HostConfig;
 use crate::sharing::{Share, Sharing};
 use crate::{delegated, devices, limits, sysctls, ulimits};
 
@@ -53,46 +53,12 @@ pub struct Facts {
 pub struct Launch {
     /// The container's ID.
     pub id: String,
-    /// Which namespaces are its own.
+    /// Whose namespaces it is in.
     pub sharing: Sharing,
-    /// Which ids inside are which on the host, if not the same: it has a user namespace then.
-    pub maps: Option<IdMaps>,
-    /// The hostname.
-    pub hostname: String,
-    /// The NIS domain name, if there is one.
-    pub domainname: String,
-    /// The image's layers and the writable one.
-    pub overlay: Overlay,
-    /// A directory that the root is attached to on its way to `/`.
-    pub stage: PathBuf,
-    /// What the root is furnished with.
-    pub root: Plan,
+    /// The container, as step 10 starts it.
+    pub plan: Plan,
     /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name.
     pub shares_files: bool,
-    /// What it may use.
-    pub limits: Limits,
-    /// Limits of its processes, each by itself.
-    pub ulimits: Vec<Ulimit>,
-    /// Kernel parameters of its own namespaces.
-    pub sysctls: Vec<(String, String)>,
-    /// How soon it is killed when the host's memory runs out, if not as soon as the engine itself.
-    pub oom_score_adj: Option<i32>,
-    /// What its programs may not do.
-    pub confinement: Confinement,
-    /// Its cgroup, which is not there yet; none where the engine may not make any.
-    pub cgroup: Option<Cgroup>,
-    /// Whether its root is root of a user namespace only.
-    pub in_user_namespace: bool,
-    /// What runs. `HOME` is added when the user is known.
-    pub program: Program,
-    /// Whether an init process runs it.
-    pub init: bool,
-    /// Who runs it: `USER[:GROUP]`, looked up in the image.
-    pub user: String,
-    /// Groups that this user is in too.
-    pub groups: Vec<String>,
-    /// Where it starts.
-    pub working_dir: PathBuf,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether its standard input is open.
@@ -102,17 +68,12 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Whether an ordinary user's engine starts it.
-    pub fn is_of_a_user(&self) -> bool {
-        self.in_user_namespace && self.maps.is_none()
-    }
-
     /// Whether others may reach its processes, or change its files, before its program starts; or it runs the engine's
     /// binary in any case.
     pub fn is_exposed(&self) -> bool {
         let Sharing { pid, ipc, .. } = &self.sharing;
-        self.init
-            || self.maps.is_some()
+        self.plan.init
+            || self.plan.maps.is_some()
             || self.shares_files
             || [pid, ipc].iter().any(|kind| **kind != Share::Own)
     }
@@ -166,27 +127,24 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         ));
         oom_score_adj = None;
     }
-    let confinement = confinement::from_host_config(host, facts.capabilities)?;
-    Ok(Launch {
-        id: container.id.clone(),
-        hostname: config.hostname.clone(),
-        domainname: config.domainname.clone(),
-        overlay,
+    let (confinement, system_paths_shown) = confinement::from_host_config(host, facts.capabilities)?;
+    let own_names = sharing.uts == Share::Own;
+    let plan = Plan {
+        namespaces: sharing.own() | sharing.own_cgroup(),
+        hostname: own_names.then(|| config.hostname.clone()),
+        domainname: Some(config.domainname.clone()).filter(|name| own_names && !name.is_empty()),
+        base: Base::Overlay(overlay),
         stage: facts.stage.clone(),
         root: root(
             container,
             facts,
             devices,
             &sharing,
-            &confinement,
+            system_paths_shown,
             maps.as_ref().or(facts.own_ids.as_ref()),
         )?,
-        shares_files: container.mounts.iter().any(|mount| match mount.kind {
-            MountKind::Bind | MountKind::Volume => !mount.anonymous,
-            MountKind::Tmpfs => false,
-        }),
         limits,
-        ulimits,
+        rlimits: ulimits::rlimits(&ulimits),
         sysctls: sysctls::plan(
             host,
             sharing.network == Share::Own,
@@ -195,15 +153,23 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         )?,
         oom_score_adj,
         confinement,
-        sharing,
         in_user_namespace: rootless || maps.is_some(),
         maps,
         cgroup: facts.hierarchy.as_ref().map(|hierarchy| cgroup(container, hierarchy)).transpose()?,
         program: Program { args: container.command(), env: environment(container) },
         init: host.init,
-        user: config.user.clone(),
-        groups: host.group_add.clone(),
+        user: User::Named { user: config.user.clone(), groups: host.group_add.clone() },
         working_dir: PathBuf::from(if config.working_dir.is_empty() { "/" } else { &config.working_dir }),
+        dies_with_parent: true,
+    };
+    Ok(Launch {
+        id: container.id.clone(),
+        sharing,
+        plan,
+        shares_files: container.mounts.iter().any(|mount| match mount.kind {
+            MountKind::Bind | MountKind::Volume => !mount.anonymous,
+            MountKind::Tmpfs => false,
+        }),
         tty: config.tty,
         open_stdin: config.open_stdin,
         warnings,
@@ -217,13 +183,13 @@ fn root(
     facts: &Facts,
     devices: Vec<Device>,
     sharing: &Sharing,
-    confinement: &Confinement,
+    system_paths_shown: bool,
     maps: Option<&IdMaps>,
-) -> Result<Plan> {
+) -> Result<chroot::Plan> {
     let host = &container.host_config;
-    let mut plan = Plan::container(&facts.mountinfo);
+    let mut plan = chroot::Plan::container(&facts.mountinfo);
     plan.readonly = host.readonly_rootfs;
-    if confinement.system_paths_shown {
+    if system_paths_shown {
         plan.unmask();
     }
     if host.privileged {
@@ -253,8 +219,7 @@ fn root(
     inner.sort_by_key(|mount| mount.target.components().count());
     plan.mounts.extend(inner);
     if let Some(maps) = maps {
-        let cgroup = if sharing.cgroup == Share::Own { Namespaces::CGROUP } else { Namespaces::NONE };
-        user_namespace::root::adapt(&mut plan, maps, sharing.own() | cgroup);
+        user_namespace::root::adapt(&mut plan, maps, sharing.own() | sharing.own_cgroup());
     }
     if facts.own_ids.is_some() {
         user_namespace::root::host_devices(&mut plan);
@@ -263,7 +228,7 @@ fn root(
 }
 
 /// Where the parts of shared memory that are files come from.
-fn share_memory(plan: &mut Plan, host: &HostConfig, sharing: &Sharing) {
+fn share_memory(plan: &mut chroot::Plan, host: &HostConfig, sharing: &Sharing) {
     const SHM: &str = "/dev/shm";
     // Message queues need no care: their file system shows those of the namespace that it is mounted in.
     if sharing.ipc == Share::Host {

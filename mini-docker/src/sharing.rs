@@ -73,6 +73,11 @@ impl Sharing {
         })
     }
 
+    /// The cgroup namespace, if that is its own.
+    pub fn own_cgroup(&self) -> Namespaces {
+        if self.cgroup == Share::Own { Namespaces::CGROUP } else { Namespaces::NONE }
+    }
+
     /// The kinds that are another container's, and whose.
     pub fn joined(&self) -> Vec<(Namespaces, &str)> {
         self.kinds()

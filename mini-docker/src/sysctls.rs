@@ -1,7 +1,6 @@
 //! Kernel parameters that a container may have of its own: those of the ipc and the network namespace.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
@@ -65,22 +64,6 @@ pub fn plan(
         plan.insert(name.clone(), value.clone());
     }
     Ok(plan.into_iter().collect())
-}
-
-/// Writes the parameters. To be called inside the container's namespaces, while the host's `/proc` is there: what its
-/// files show depends on the namespaces of who looks.
-pub fn apply(plan: &[(String, String)]) -> Result<()> {
-    for (name, value) in plan {
-        let path = file(name);
-        tracing::info!("sysctl {name} = {value}");
-        std::fs::write(&path, value).map_err(|error| Error::file("set the sysctl", &path, error))?;
-    }
-    Ok(())
-}
-
-/// Where a parameter is (`proc_sys(5)`).
-fn file(name: &str) -> PathBuf {
-    Path::new("/proc/sys").join(name.replace('.', "/"))
 }
 
 #[cfg(test)]

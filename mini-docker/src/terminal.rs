@@ -1,9 +1,8 @@
-//! Terminals: the user's, which must be put back as it was, and the container's, which is new.
+//! The user's terminal, which must be put back as it was. (The container's, which is new, is [`runtime::console`].)
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 
-use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
 use crate::error::{Error, Result};
@@ -51,26 +50,6 @@ pub fn restore() {
 /// The size of the terminal `fd`, if it is one.
 pub fn size(fd: &impl AsFd) -> Option<Winsize> {
     rustix::termios::tcgetwinsize(fd).ok()
-}
-
-/// Sets the size of the terminal whose master or slave `fd` is. The kernel sends SIGWINCH to what runs in it.
-pub fn set_size(fd: &impl AsFd, rows: u16, columns: u16) -> Result<()> {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(fd, size).map_err(|errno| Error::kernel("set the terminal's size", errno))
-}
-
-/// Makes a terminal in this process's own `/dev/pts`: the master, for the shim, and the slave, for the program.
-///
-/// The slave is opened through the master (`TIOCGPTPEER`), not by a path that a container could have replaced.
-pub fn open() -> Result<(OwnedFd, OwnedFd)> {
-    let make = || -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = rustix::pty::openpt(flags)?;
-        rustix::pty::unlockpt(&master)?;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-        Ok((master, slave))
-    };
-    make().map_err(|errno| Error::kernel("make a terminal", errno))
 }
 
 /// Whether `fd` is a terminal.

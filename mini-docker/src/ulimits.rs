@@ -1,35 +1,15 @@
 //! Limits of processes, by the names that `ulimit` and Docker give them.
 
-use rustix::process::{Resource, Rlimit};
+use runtime::rlimits::{self, Rlimit};
 
 use crate::error::{Error, Result};
 use crate::host_config::Ulimit;
-
-/// Names and what they limit (`getrlimit(2)`).
-const NAMES: &[(&str, Resource)] = &[
-    ("as", Resource::As),
-    ("core", Resource::Core),
-    ("cpu", Resource::Cpu),
-    ("data", Resource::Data),
-    ("fsize", Resource::Fsize),
-    ("locks", Resource::Locks),
-    ("memlock", Resource::Memlock),
-    ("msgqueue", Resource::Msgqueue),
-    ("nice", Resource::Nice),
-    ("nofile", Resource::Nofile),
-    ("nproc", Resource::Nproc),
-    ("rss", Resource::Rss),
-    ("rtprio", Resource::Rtprio),
-    ("rttime", Resource::Rttime),
-    ("sigpending", Resource::Sigpending),
-    ("stack", Resource::Stack),
-];
 
 /// Reads `NAME=SOFT[:HARD]`; without a hard limit, the soft one is both.
 pub fn parse(text: &str) -> Result<Ulimit> {
     let invalid = |why: &str| Error::new(format!("invalid ulimit argument: {text}: {why}"));
     let (name, values) = text.split_once('=').ok_or_else(|| invalid("expected NAME=SOFT[:HARD]"))?;
-    if NAMES.iter().all(|(known, _)| *known != name) {
+    if rlimits::resource(name).is_none() {
         return Err(Error::new(format!("invalid ulimit type: {name}")));
     }
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
@@ -75,24 +55,20 @@ pub fn settle(
 /// This process's own limit, soft and hard; none for a name that there is not.
 pub fn present(name: &str) -> (i64, i64) {
     let number = |limit: Option<u64>| limit.map_or(-1, u64::cast_signed);
-    NAMES.iter().find(|(known, _)| *known == name).map_or((-1, -1), |(_, resource)| {
-        let limit = rustix::process::getrlimit(*resource);
+    rlimits::resource(name).map_or((-1, -1), |resource| {
+        let limit = rustix::process::getrlimit(resource);
         (number(limit.current), number(limit.maximum))
     })
 }
 
-/// Sets the limits of this process, which what it starts inherits.
-pub fn apply(ulimits: &[Ulimit]) -> Result<()> {
-    for Ulimit { name, soft, hard } in ulimits {
-        let Some((_, resource)) = NAMES.iter().find(|(known, _)| known == name) else {
-            return Err(Error::new(format!("invalid ulimit type: {name}")));
-        };
-        tracing::info!("setrlimit: {name} = {soft}, at most {hard}");
-        let limit = Rlimit { current: u64::try_from(*soft).ok(), maximum: u64::try_from(*hard).ok() };
-        rustix::process::setrlimit(*resource, limit)
-            .map_err(|errno| Error::kernel(format!("limit {name} to {soft}:{hard}"), errno))?;
-    }
-    Ok(())
+/// The limits as the runtime takes them.
+pub fn rlimits(ulimits: &[Ulimit]) -> Vec<Rlimit> {
+    let rlimit = |Ulimit { name, soft, hard }: &Ulimit| Rlimit {
+        name: name.clone(),
+        soft: u64::try_from(*soft).ok(),
+        hard: u64::try_from(*hard).ok(),
+    };
+    ulimits.iter().map(rlimit).collect()
 }
 
 #[cfg(test)]

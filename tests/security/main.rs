@@ -10,13 +10,13 @@
 //! | a root is set up through links | CVE-2019-19921, CVE-2025-31133 | [`roots`] | `steps/01-chroot/tests/root.rs` |
 //! | masks of `/proc` are undone | CVE-2019-16884 | [`roots`], [`privileges`] | `steps/01-chroot/tests/root.rs` |
 //! | a path changes between look and use | CVE-2021-30465 | [`roots`] | |
-//! | accounts are read from what is no file | | [`roots`] | `mini-docker/src/users.rs` |
+//! | accounts are read from what is no file | | [`roots`] | `steps/10-runtime/src/users.rs` |
 //! | a layer reaches outside | CVE-2021-41091 | [`layers`] | `steps/04-overlay-layers/tests/unpack.rs` |
 //! | a device node is brought along | | [`layers`] | `steps/03-cgroups/tests/kernel.rs` |
 //! | sockets of the host are reached | CVE-2020-15257 | [`network`] | |
 //! | capabilities, system calls | CVE-2022-24769 | [`privileges`] | `steps/07-capabilities/tests`, `steps/08-seccomp/tests` |
 //! | files that make the kernel run a program | CVE-2022-0492 | [`privileges`] | |
-//! | supplementary groups are forgotten | CVE-2023-25173 | | `mini-docker/src/users.rs` |
+//! | supplementary groups are forgotten | CVE-2023-25173 | | `steps/10-runtime/src/users.rs` |
 //! | everything is used up | | [`exhaustion`] | `steps/03-cgroups/tests/kernel.rs` |
 //! | a layer that is a bomb, a config without end, digests that are paths | | [`registry`] | |
 //! | damaged, short, long, other blobs and manifests | | [`registry`] | `steps/05-image-pull/tests/hostile.rs` |

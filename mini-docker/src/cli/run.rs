@@ -7,8 +7,9 @@ use clap::{ArgAction, Args};
 use image_pull::Platform;
 use mini_docker::attach::{self, Outcome, Session};
 use mini_docker::container::Container;
-use mini_docker::{Engine, Error, Result, explain, own_program, terminal};
+use mini_docker::{Engine, Error, Result, explain, terminal};
 use nix::sys::signal::SigSet;
+use runtime::own_program;
 
 use super::pull;
 use super::settings::Settings;

@@ -12,14 +12,15 @@ use image_pull::{Hold, Image, Reference, Removal, Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
+use runtime::Join;
+use runtime::own_program;
 use user_namespace::IdMaps;
 
 use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
-use crate::neighbour::Neighbour;
+use crate::neighbour;
 use crate::networks::Networks;
-use crate::own_program;
 use crate::plan::{self, Facts, Launch};
 use crate::rootless::Rootless;
 use crate::sharing::Sharing;
@@ -141,11 +142,11 @@ impl Engine {
     }
 
     /// A running container, to join `namespaces` of.
-    fn neighbour(&self, container: &Container, namespaces: Namespaces) -> Result<Neighbour> {
+    fn neighbour(&self, container: &Container, namespaces: Namespaces) -> Result<Join> {
         let state = self.state(container)?;
         match self.connect(container)? {
             Some(shim) if state.status == Status::Running => {
-                Neighbour::find(container, &state, shim.peer()?, namespaces)
+                neighbour::find(container, &state, shim.peer()?, namespaces)
             }
             _ => Err(Error::new(format!(
                 "cannot join the {namespaces} namespace of container {}: it is not running",
@@ -155,7 +156,7 @@ impl Engine {
     }
 
     /// The containers whose namespaces are joined.
-    fn neighbours(&self, sharing: &Sharing) -> Result<Vec<Neighbour>> {
+    fn neighbours(&self, sharing: &Sharing) -> Result<Vec<Join>> {
         let find = |(namespaces, id): (_, &str)| {
             let container = self.containers.find(id)?;
             self.neighbour(&container, namespaces)
@@ -223,9 +224,9 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
-        let prepared = own_program::protect(&launch).and_then(|()| {
+        let prepared = protect(&launch).and_then(|()| {
             let neighbours = self.neighbours(&launch.sharing)?;
-            if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.cgroup) {
+            if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.plan.cgroup) {
                 delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;
             }
             Ok((neighbours, self.wire(&container)?))
@@ -413,6 +414,12 @@ impl Engine {
             self.containers.settle(&held)
         }
     }
+}
+
+/// Fails with [`own_program::AGAIN`] if `launch` must be made by a binary that its container could not write to, and this
+/// one is not.
+fn protect(launch: &Launch) -> Result<()> {
+    if launch.is_exposed() { Ok(own_program::require_read_only()?) } else { Ok(()) }
 }
 
 /// How soon this process is killed when memory runs out, -1000 to 1000.

@@ -5,9 +5,8 @@
 //! before the start until everything is tidy, so "does it run?" is the question whether that lock is held.
 //!
 //! It has one thread, which waits in `poll(2)` for whatever comes first (`running`); `streams` are the descriptors
-//! between it and the container; `building` is for containers whose root is not the host's.
+//! between it and the container.
 
-mod building;
 mod running;
 mod streams;
 mod title;
@@ -21,12 +20,12 @@ use std::path::{Path, PathBuf};
 use cgroups::Cgroup;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use pid_namespace::{Exit, Namespaces, descriptors, spawn};
+use runtime::Join;
 use rustix::fs::OFlags;
 
 use crate::container::{Container, State, Status};
 use crate::error::{Error, Result};
 use crate::logs;
-use crate::neighbour::Neighbour;
 use crate::networks::Networks;
 use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
@@ -52,7 +51,7 @@ pub struct Task {
     /// The hold on it.
     pub held: Held,
     /// The containers whose namespaces it joins.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<Join>,
     /// The networks.
     pub networks: Networks,
     /// What it has claimed of them, if anything.
@@ -174,7 +173,7 @@ fn serve(task: Task, mut command: Connection) -> Result<()> {
         pid: 0,
         exit_code: exit.code(),
         // A cgroup's count of its killed is gone with it.
-        oom_killed: launch.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
+        oom_killed: launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
         error: running.log_failure.take().unwrap_or_default(),
         finished_at: logs::now(),
         ..state
@@ -216,7 +215,7 @@ fn conclude(
 }
 
 fn remove_cgroup(launch: &Launch) -> Result<()> {
-    launch.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.remove()?))
+    launch.plan.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.remove()?))
 }
 
 /// Leaves the command's session, working directory and whatever descriptors it was given by others.

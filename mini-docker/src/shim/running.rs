@@ -5,32 +5,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use cgroups::Cgroup;
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pid_namespace::{Child, Exit, spawn};
+use pid_namespace::{Child, Exit};
+use runtime::{Inputs, Join, console, own_program};
 use rustix::buffer::spare_capacity;
 use user_namespace::IdMaps;
 
-use super::building::Building;
 use super::streams::{self, Ends};
 use crate::error::{Error, Result};
-use crate::launch::{self, Wires};
 use crate::logs::{Stream, Writer};
-use crate::neighbour::Neighbour;
 use crate::networks::Networks;
 use crate::networks::membership::Connections;
 use crate::networks::wiring::{self, Live, Wiring};
-use crate::own_program;
 use crate::plan::Launch;
 use crate::store::Containers;
-use crate::terminal;
 use crate::wire::{Connection, Frame, Received};
 
 /// Bytes taken from the container at once.
 const CHUNK: usize = 1 << 16;
 /// Bytes of input that may wait for the container before the sender has to.
 const MAX_WAITING_INPUT: usize = 1 << 16;
+
 /// A container that runs, seen from its shim.
 pub(super) struct Running {
     pub(super) child: Child,
@@ -84,109 +80,48 @@ impl Running {
     pub(super) fn start(
         containers: &Containers,
         launch: &Launch,
-        neighbours: &[Neighbour],
+        neighbours: &[Join],
         networks: &Networks,
         wiring: Option<&Wiring>,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
         let log = Writer::open(&containers.log(&launch.id))?;
-        let (report, report_child) = streams::pipe()?;
-        let (gate_child, gate) = streams::pipe()?;
-        let owner = launch.maps.as_ref().map(IdMaps::root).transpose()?;
+        let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
         let (streams, pending) = if launch.tty {
             streams::terminal_pair(size)?
         } else {
             streams::pipes(launch.open_stdin, owner)?
         };
-
-        // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
-        // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
-        let early = launch.cgroup.as_ref().is_some_and(Cgroup::is_v2);
-        if early {
-            furnish(launch)?;
-        }
-        let entered = launch.cgroup.as_ref().filter(|_| early);
-        let directory = entered.map(Cgroup::directory).transpose()?.flatten();
-        let directory = directory.as_ref().map(AsFd::as_fd);
         let mut shared_memory = None;
         for neighbour in neighbours {
             shared_memory = shared_memory.or(neighbour.shared_memory()?);
-            neighbour.join_pid()?;
         }
-        let program = if launch.init { Some(own_program::open()?) } else { None };
-        let own = launch.sharing.own();
-        let mut wires = Wires {
-            report: report_child,
-            gate: gate_child,
-            streams,
-            neighbours,
-            tree: None,
-            shared_memory,
-            program,
-            writable: !own_program::is_read_only()?,
-        };
-        let child = match &launch.maps {
-            None => spawn(own, directory, || launch::run(launch, wires))?,
-            Some(maps) => {
-                let Building { launch, tree, scaffold } = Building::raise(launch, maps)?;
-                wires.tree = Some(tree);
-                let child = user_namespace::spawn(own, directory, maps, || launch::run(&launch, wires));
-                let down = scaffold.take_down();
-                let child = child?;
-                if let Err(error) = down {
-                    end(&child)?;
-                    return Err(error.into());
-                }
-                child
-            }
-        };
-        let prepared = (|| {
-            if !early {
-                furnish(launch)?;
-            }
-            if let Some(cgroup) = launch.cgroup.as_ref().filter(|_| launch.maps.is_some() && !early) {
-                cgroup.add(child.pid())?;
-            }
-            if let Some(score) = launch.oom_score_adj {
-                set_oom_score(&child, score)?;
-            }
-            let live = wiring.map(|wiring| wiring.connect(child.as_fd())).transpose()?.unwrap_or_default();
-            Ok((live, launch.confinement.filter()?))
-        })();
-        let started = match prepared {
-            Ok((live, filter)) => {
-                streams::open_gate(gate, filter.as_ref());
-                let taken = pending.take();
-                streams::hear(report).and(taken).map(|ends| (ends, live))
-            }
-            // It may have failed because the child did, and then the child's word is the reason. The gate stays closed
-            // until the child has ended: it would take an open one for the shim's own failure.
+        let program = if launch.plan.init { Some(own_program::open()?) } else { None };
+        let inputs = Inputs { streams, joins: neighbours, shared_memory, program };
+        let (child, live) = runtime::start(&launch.plan, inputs, |child| {
+            wiring.map_or(Ok(Live::default()), |wiring| wiring.connect(child.as_fd()))
+        })?;
+        let Ends { input, outputs, terminal } = match pending.take() {
+            Ok(ends) => ends,
             Err(error) => {
-                end(&child)?;
-                drop(gate);
-                Err(streams::hear(report).err().unwrap_or(error))
+                runtime::start::end(&child)?;
+                return Err(error);
             }
         };
-        match started {
-            Ok((Ends { input, outputs, terminal }, live)) => Ok(Self {
-                child,
-                live,
-                networks: networks.clone(),
-                directory: containers.exec_directory(&launch.id),
-                log,
-                log_failure: None,
-                input,
-                waiting: Vec::new(),
-                input_ends: false,
-                outputs,
-                terminal,
-                clients: Vec::new(),
-            }),
-            Err(error) => {
-                end(&child)?;
-                Err(error)
-            }
-        }
+        Ok(Self {
+            child,
+            live,
+            networks: networks.clone(),
+            directory: containers.exec_directory(&launch.id),
+            log,
+            log_failure: None,
+            input,
+            waiting: Vec::new(),
+            input_ends: false,
+            outputs,
+            terminal,
+            clients: Vec::new(),
+        })
     }
 
     /// Passes things back and forth until the container has ended.
@@ -347,7 +282,7 @@ impl Running {
                 Frame::Signal(signal) => forgive(self.child.signal(i32::from(signal))),
                 Frame::Resize { rows, columns } => {
                     forgive(
-                        self.terminal.as_ref().map_or(Ok(()), |tty| terminal::set_size(tty, rows, columns)),
+                        self.terminal.as_ref().map_or(Ok(()), |tty| console::set_size(tty, rows, columns)),
                     );
                 }
                 Frame::Names(servers) => forgive(self.learn_names(&servers)),
@@ -414,35 +349,11 @@ impl Running {
     }
 }
 
-/// Makes the container's cgroup with its limits, if it has one.
-fn furnish(launch: &Launch) -> Result<()> {
-    let Some(cgroup) = &launch.cgroup else { return Ok(()) };
-    cgroup.make()?;
-    Ok(cgroup.apply(&launch.limits)?)
-}
-
 /// What a client asks for and cannot be had is no reason to end the container.
 fn forgive<E: std::fmt::Display>(done: Result<(), E>) {
     if let Err(error) = done {
         tracing::info!("what a client asked for failed: {error}");
     }
-}
-
-/// Sees to it that a child has ended, which may be so already. To be called again does no harm.
-fn end(child: &Child) -> Result<()> {
-    match child.signal(libc::SIGKILL) {
-        Err(failure) if failure.errno() != nix::errno::Errno::ESRCH => Err(failure.into()),
-        _ => match child.wait() {
-            Err(failure) if failure.errno() != nix::errno::Errno::ECHILD => Err(failure.into()),
-            _ => Ok(()),
-        },
-    }
-}
-
-/// Tells the kernel how soon to kill a process and its children when memory runs out (`proc_pid_oom_score_adj(5)`).
-fn set_oom_score(child: &Child, score: i32) -> Result<()> {
-    let path = PathBuf::from(format!("/proc/{}/oom_score_adj", child.pid()));
-    std::fs::write(&path, score.to_string()).map_err(|error| Error::file("write", &path, error))
 }
 
 /// What `poll` watches.

@@ -1,16 +1,13 @@
 //! The descriptors between a shim and its container.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use runtime::{Streams, console};
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
-use seccomp::Filter;
 
 use crate::error::{Error, Result};
-use crate::launch::Streams;
 use crate::logs::Stream;
 
 pub(super) fn open_null(flags: OFlags) -> Result<OwnedFd> {
@@ -36,7 +33,7 @@ impl Pending {
         match self {
             Self::Here(ends) => Ok(ends),
             Self::Coming(socket) => {
-                let Some(master) = receive_descriptor(&socket)? else {
+                let Some(master) = console::receive(&socket)? else {
                     // The child failed before it came to this; its report says why.
                     return Ok(Ends { input: None, outputs: Vec::new(), terminal: None });
                 };
@@ -94,40 +91,4 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(fd, true).map_err(|errno| Error::kernel("set up a pipe", errno))
-}
-
-/// Lets the child go on, with its filter on system calls. If it has ended already, its report says why.
-pub(super) fn open_gate(gate: OwnedFd, filter: Option<&Filter>) {
-    let mut message = vec![1];
-    message.extend(filter.map(Filter::to_bytes).unwrap_or_default());
-    if let Err(error) = File::from(gate).write_all(&message) {
-        tracing::info!("the container ended before all was ready: {error}");
-    }
-}
-
-/// Waits for the child's report: nothing, and the program runs; or why it does not.
-pub(super) fn hear(report: OwnedFd) -> Result<()> {
-    let mut message = Vec::new();
-    File::from(report)
-        .read_to_end(&mut message)
-        .map_err(|error| Error::kernel("hear from the container", error))?;
-    match message.split_first() {
-        None => Ok(()),
-        Some((&code, text)) => Err(Error::new(String::from_utf8_lossy(text)).with_exit_code(code)),
-    }
-}
-
-/// The descriptor that comes through `socket`, or `None` if its other end was closed without sending one.
-fn receive_descriptor(socket: &UnixStream) -> Result<Option<OwnedFd>> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
-    rustix::net::recvmsg(socket, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        .map_err(|errno| Error::kernel("receive the terminal", errno))?;
-    Ok(ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    }))
 }

@@ -1,9 +1,9 @@
-//! The engine's own binary, out of the reach of containers.
+//! This program's own binary, out of the reach of containers.
 //!
-//! Until a container's program starts, its process runs the engine's binary, and `/proc/PID/exe` leads to that very
+//! Until a container's program starts, its process runs this binary, and `/proc/PID/exe` leads to that very
 //! file on the host. A process 1 under `--init` keeps running it; an image whose entrypoint, or whose script's
 //! interpreter, is `/proc/self/exe` runs it again. Whoever is root in the container opens it there, and what he writes
-//! to it when it no longer runs is run the next time somebody starts the engine (CVE-2019-5736). An ordinary user is no
+//! to it when it no longer runs is run the next time somebody starts a container (CVE-2019-5736). An ordinary user is no
 //! less concerned: root in the container is that user outside, who may own the binary, say in `~/.cargo/bin`.
 //!
 //! So whoever starts containers runs the binary through a mount that is read-only, and attached nowhere: that leads to
@@ -11,7 +11,7 @@
 //! `execve(2)`, which is a tenth of a start. So a container that shares nothing with others is first tried without: if
 //! its program turns out not to be surely the image's own ([`crate::provenance`]), the start is made again, this way.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CString, OsStr};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,20 +28,21 @@ use rustix::net::{
 };
 
 use crate::error::{Error, Result};
-use crate::plan::Launch;
 
 /// The exit code that stands for: nothing is wrong, but the start must be made through a read-only mount.
 pub const AGAIN: u8 = 0;
 
 const EXE: &str = "/proc/self/exe";
-/// What `ps` shows: a program that is started by a descriptor has that one's number for a name, before Linux 6.14.
-const NAME: &CStr = c"mini-docker";
 
 /// Replaces this process by itself, run through the read-only mount, unless that is how it runs already. To be called
 /// before anything else was done that an `execve(2)` would undo.
 pub fn run_read_only() -> Result<()> {
     if is_read_only()? {
-        return rustix::thread::set_name(NAME).map_err(|errno| Error::kernel("name this process", errno));
+        // What `ps` shows: a program that is started by a descriptor has that one's number for a name, before Linux 6.14.
+        let name =
+            std::env::args_os().next().and_then(|path| Path::new(&path).file_name().map(OsStr::to_owned));
+        let name = CString::new(name.unwrap_or_default().into_vec()).expect("it was a C string");
+        return rustix::thread::set_name(&name).map_err(|errno| Error::kernel("name this process", errno));
     }
     let tree = if nix::unistd::geteuid().is_root() {
         read_only(Path::new(EXE))?
@@ -64,7 +65,7 @@ pub fn run_read_only() -> Result<()> {
     );
     let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
     let Err(errno) = nix::unistd::execveat(&tree, c"", &arguments, &environment, flags);
-    Err(Error::kernel("run the engine's binary through a read-only mount", errno))
+    Err(Error::kernel("run this binary through a read-only mount", errno))
 }
 
 /// The binary, to be run inside a container: nobody can write to it there.
@@ -154,12 +155,12 @@ fn read_only(path: &Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Fails if `launch` must be made by a binary that runs through a read-only mount, and this one does not.
-pub fn protect(launch: &Launch) -> Result<()> {
-    if launch.is_exposed() && !is_read_only()? {
-        return Err(again("others may reach the container before its program starts"));
+/// Fails with [`AGAIN`] unless this binary runs through a read-only mount.
+pub fn require_read_only() -> Result<()> {
+    if is_read_only()? {
+        return Ok(());
     }
-    Ok(())
+    Err(again("others may reach the container before its program starts"))
 }
 
 /// The error that asks for another start, made through a read-only mount.

@@ -30,7 +30,7 @@ const INTERPRETER: u32 = 3;
 
 /// Whether everything that `program` may turn out to be is a file of the root's own file system, in a format that the
 /// kernel runs by itself. What cannot be told is no.
-pub fn is_of_the_root(program: &Program) -> bool {
+pub(crate) fn is_of_the_root(program: &Program) -> bool {
     let Ok(Some((root, _))) = place(Path::new("/")) else { return false };
     // The name may be found in several directories, and which of those the user may run is the kernel's to say.
     program.candidates().iter().all(|path| runs_from(root, Path::new(path), MAX_SCRIPTS).unwrap_or(false))

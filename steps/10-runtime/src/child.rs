@@ -2,67 +2,48 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cgroups::Cgroup;
 use chroot::Program;
 use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use pid_namespace::{Exit, descriptors, init};
+use pid_namespace::{Exit, Namespaces, descriptors, init};
 use rustix::fs::{Mode, OFlags};
 use seccomp::Filter;
 
 use crate::error::{Error, Result};
-use crate::neighbour::Neighbour;
-use crate::plan::Launch;
-use crate::sharing::Share;
+use crate::join::{Join, SHM};
+use crate::plan::{Plan, User};
+use crate::start::Streams;
 use crate::users::{self, Identity};
-use crate::{keyring, own_program, provenance, sysctls, terminal, ulimits};
-
-/// Where shared memory is.
-const SHM: &str = "/dev/shm";
+use crate::{console, keyring, own_program, provenance, rlimits, sysctls};
 
 /// The longest `/etc/passwd` or `/etc/group` that is read, in bytes: an image could hold an endless one.
 const MAX_ACCOUNTS: u64 = 4 << 20;
 
-/// What connects the child to its shim.
+/// What connects the child to its parent.
 #[derive(Debug)]
-pub struct Wires<'a> {
+pub(crate) struct Wires<'a> {
     /// Closed by the kernel when the program starts; else an exit code and a message come out.
-    pub report: OwnedFd,
-    /// When the shim has made what the child needs from outside, its cgroup and its connections, a byte comes out, and then the filter on
-    /// system calls.
-    pub gate: OwnedFd,
+    pub(crate) report: OwnedFd,
+    /// When the parent has made what the child needs from outside, its cgroup and its connections, a byte comes out, and
+    /// then the filter on system calls.
+    pub(crate) gate: OwnedFd,
     /// Its standard streams.
-    pub streams: Streams,
-    /// The containers whose namespaces it joins.
-    pub neighbours: &'a [Neighbour],
+    pub(crate) streams: Streams,
+    /// The namespaces that it joins.
+    pub(crate) joins: &'a [Join],
     /// The root, if it was made outside because the container's own root could not.
-    pub tree: Option<OwnedFd>,
+    pub(crate) tree: Option<OwnedFd>,
     /// Another container's `/dev/shm`, if it shares that.
-    pub shared_memory: Option<OwnedFd>,
-    /// The engine's binary ([`crate::own_program`]), if it is to be process 1.
-    pub program: Option<OwnedFd>,
+    pub(crate) shared_memory: Option<OwnedFd>,
+    /// This binary ([`crate::own_program`]), if it is to be process 1.
+    pub(crate) program: Option<OwnedFd>,
     /// Whether that binary runs here in a way in which it could be written to, so that it must not be the container's
     /// program.
-    pub writable: bool,
-}
-
-/// A container's standard streams.
-#[derive(Debug)]
-pub enum Streams {
-    /// Three descriptors.
-    Pipes([OwnedFd; 3]),
-    /// A terminal, made inside; its master is sent through this socket.
-    Terminal {
-        /// To the shim.
-        socket: UnixStream,
-        /// Its size at first, lines and columns, if there is a terminal to take it from.
-        size: Option<(u16, u16)>,
-    },
+    pub(crate) writable: bool,
 }
 
 impl Wires<'_> {
@@ -72,22 +53,22 @@ impl Wires<'_> {
             Streams::Pipes(pipes) => all.extend(pipes.iter().map(AsFd::as_fd)),
             Streams::Terminal { socket, .. } => all.push(socket.as_fd()),
         }
-        all.extend(self.neighbours.iter().map(AsFd::as_fd));
+        all.extend(self.joins.iter().map(AsFd::as_fd));
         all.extend(self.tree.iter().chain(&self.shared_memory).chain(&self.program).map(AsFd::as_fd));
         all
     }
 }
 
 /// Becomes the container's program. Returns only if that failed; the reason has then been reported.
-pub fn run(launch: &Launch, wires: Wires<'_>) -> u8 {
+pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
     if let Err(error) = descriptors::keep_only(&wires.descriptors()) {
         return tell(wires.report, &error.into());
     }
-    let Wires { report, gate, streams, neighbours, tree, shared_memory, program, writable } = wires;
-    let prepared = enter_namespaces(launch, &report, neighbours)
-        .and_then(|()| enter_root(launch, gate, tree, shared_memory))
-        .and_then(|filter| settle(launch, streams).map(|identity| Ready { launch, identity, filter }))
-        .and_then(|ready| if writable { vet(&launch.program).map(|()| ready) } else { Ok(ready) });
+    let Wires { report, gate, streams, joins, tree, shared_memory, program, writable } = wires;
+    let prepared = enter_namespaces(plan, &report, joins)
+        .and_then(|()| enter_root(plan, gate, tree, shared_memory))
+        .and_then(|filter| settle(plan, streams).map(|identity| Ready { plan, identity, filter }))
+        .and_then(|ready| if writable { vet(&plan.program).map(|()| ready) } else { Ok(ready) });
     match (prepared, program) {
         (Ok(ready), Some(program)) => become_init(&ready, &program, report),
         (Ok(ready), None) => become_program(&ready, report),
@@ -105,7 +86,7 @@ fn vet(program: &Program) -> Result<()> {
 
 /// What is left to do when everything is in its place.
 struct Ready<'a> {
-    launch: &'a Launch,
+    plan: &'a Plan,
     identity: Identity,
     filter: Option<Filter>,
 }
@@ -146,7 +127,7 @@ fn become_init(ready: &Ready<'_>, own: &OwnedFd, report: OwnedFd) -> u8 {
         eprintln!("Error: {error} ({failure})");
     }
     drop(speaker);
-    // The end of this process would be the child's, which has to tell the shim first.
+    // The end of this process would be the child's, which has to tell the parent first.
     main.wait().map_or(125, Exit::code)
 }
 
@@ -165,56 +146,57 @@ fn become_main(ready: &Ready<'_>, report: OwnedFd, word: OwnedFd) -> u8 {
 }
 
 /// Sets up what is this process's own, while the host's files are still there.
-fn enter_namespaces(launch: &Launch, report: &OwnedFd, neighbours: &[Neighbour]) -> Result<()> {
-    die_with_shim()?;
-    shim_lives(report)?;
-    if !launch.is_of_a_user() {
+fn enter_namespaces(plan: &Plan, report: &OwnedFd, joins: &[Join]) -> Result<()> {
+    if plan.dies_with_parent {
+        die_with_parent()?;
+        parent_lives(report)?;
+    }
+    if !plan.is_of_a_user() {
         hide()?;
     }
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
     keyring::leave_the_callers()?;
-    neighbours.iter().try_for_each(Neighbour::join_others)?;
-    if launch.sharing.uts == Share::Own {
-        nix::unistd::sethostname(&launch.hostname)
-            .map_err(|errno| Error::kernel(format!("set the hostname to {}", launch.hostname), errno))?;
-        if !launch.domainname.is_empty() {
-            rustix::system::setdomainname(launch.domainname.as_bytes()).map_err(|errno| {
-                Error::kernel(format!("set the domain name to {}", launch.domainname), errno)
-            })?;
-        }
+    joins.iter().try_for_each(Join::join_others)?;
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name)
+            .map_err(|errno| Error::kernel(format!("set the hostname to {name}"), errno))?;
     }
-    if launch.sharing.network == Share::Own {
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes())
+            .map_err(|errno| Error::kernel(format!("set the domain name to {name}"), errno))?;
+    }
+    if plan.namespaces.contains(Namespaces::NET) {
         networking::link::loopback_up(&networking::Socket::open()?)?;
     }
-    sysctls::apply(&launch.sysctls)?;
-    match &launch.confinement.security_module {
+    sysctls::apply(&plan.sysctls)?;
+    match &plan.confinement.security_module {
         Some(module) => module.prepare(),
         None => Ok(()),
     }
 }
 
-/// Makes the overlay the root, and furnishes it. From here on the host's files are out of reach.
+/// Makes the container's root the root, and furnishes it. From here on the host's files are out of reach.
 ///
-/// Returns the filter on system calls, which the shim has compiled meanwhile.
+/// Returns the filter on system calls, which the parent has compiled meanwhile.
 fn enter_root(
-    launch: &Launch,
+    plan: &Plan,
     gate: OwnedFd,
     tree: Option<OwnedFd>,
     shared_memory: Option<OwnedFd>,
 ) -> Result<Option<Filter>> {
-    let tree = tree.map_or_else(|| launch.overlay.mount().map_err(Error::from), Ok)?;
+    let tree = tree.map_or_else(|| plan.base.mount(), Ok)?;
     let filter = wait_at(gate)?;
-    if launch.is_of_a_user() {
-        // Not earlier: an ordinary user's shim has no privilege to connect a process that hides.
+    if plan.is_of_a_user() {
+        // Not earlier: an ordinary user's process has no privilege to connect a process that hides.
         hide()?;
     }
-    // Root of a user namespace may not write to the host's cgroups: the shim has moved it.
-    let joined = launch.cgroup.as_ref().filter(|cgroup| launch.maps.is_none() && !cgroup.is_v2());
-    enter_cgroup(joined, launch.sharing.cgroup == Share::Own)?;
-    if launch.in_user_namespace {
-        user_namespace::root::enter(&tree, &launch.root)?;
+    // Root of a user namespace may not write to the host's cgroups: the parent has moved it.
+    let joined = plan.cgroup.as_ref().filter(|cgroup| plan.maps.is_none() && !cgroup.is_v2());
+    enter_cgroup(joined, plan.namespaces.contains(Namespaces::CGROUP))?;
+    if plan.in_user_namespace {
+        user_namespace::root::enter(&tree, &plan.root)?;
     } else {
-        chroot::enter(&tree, &launch.stage, &launch.root)?;
+        chroot::enter(&tree, &plan.stage, &plan.root)?;
     }
     if let Some(shared) = shared_memory {
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -226,27 +208,28 @@ fn enter_root(
 }
 
 /// Finds out who the user is, connects the streams, and goes to the working directory.
-fn settle(launch: &Launch, streams: Streams) -> Result<Identity> {
+fn settle(plan: &Plan, streams: Streams) -> Result<Identity> {
     let group = accounts("/etc/group")?;
-    let mut identity = users::resolve(&launch.user, &accounts("/etc/passwd")?, &group)?;
-    identity.join(&launch.groups, &group)?;
-    connect(streams, &identity)?;
-    enter_working_directory(&launch.working_dir)?;
+    let User::Named { user, groups } = &plan.user;
+    let mut identity = users::resolve(user, &accounts("/etc/passwd")?, &group)?;
+    identity.join(groups, &group)?;
+    console::connect(streams, &identity)?;
+    enter_working_directory(&plan.working_dir)?;
     Ok(identity)
 }
 
 /// Gives up privileges.
-fn confine(Ready { launch, identity, filter }: &Ready<'_>) -> Result<()> {
+fn confine(Ready { plan, identity, filter }: &Ready<'_>) -> Result<()> {
     // Late, as a low limit of open files would be in our own way.
-    ulimits::apply(&launch.ulimits)?;
-    launch.confinement.assume(identity, filter.as_ref())?;
+    rlimits::apply(&plan.rlimits)?;
+    plan.confinement.assume(identity, filter.as_ref())?;
     // A change of user clears the death signal (prctl(2)).
-    die_with_shim()
+    if plan.dies_with_parent { die_with_parent() } else { Ok(()) }
 }
 
 /// Gives up privileges and becomes the program.
 fn become_program(ready: &Ready<'_>, report: OwnedFd) -> u8 {
-    let mut program = ready.launch.program.clone();
+    let mut program = ready.plan.program.clone();
     if !program.env.iter().any(|entry| entry.starts_with("HOME=")) {
         program.env.push(format!("HOME={}", ready.identity.home));
     }
@@ -258,10 +241,10 @@ fn become_program(ready: &Ready<'_>, report: OwnedFd) -> u8 {
     }
 }
 
-/// If the shim is killed, nobody is left to record the container's end: it must end too.
-fn die_with_shim() -> Result<()> {
+/// If the parent is killed, nobody is left to record the container's end: it must end too.
+fn die_with_parent() -> Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL)
-        .map_err(|errno| Error::kernel("tie the container to its shim", errno))
+        .map_err(|errno| Error::kernel("tie the container to its parent", errno))
 }
 
 /// Keeps others from looking into this process, and opening its files: in a pid namespace that is not its own, they
@@ -270,33 +253,33 @@ fn hide() -> Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(|errno| Error::kernel("hide from other processes", errno))
 }
 
-/// Fails if the shim had died already when its death signal was asked for: the report's other end is then closed.
-fn shim_lives(report: &OwnedFd) -> Result<()> {
+/// Fails if the parent had died already when its death signal was asked for: the report's other end is then closed.
+fn parent_lives(report: &OwnedFd) -> Result<()> {
     let mut fds = [PollFd::new(report.as_fd(), PollFlags::empty())];
-    poll(&mut fds, PollTimeout::ZERO).map_err(|errno| Error::kernel("look for the shim", errno))?;
+    poll(&mut fds, PollTimeout::ZERO).map_err(|errno| Error::kernel("look for the parent", errno))?;
     match fds[0].revents() {
         Some(events) if events.contains(PollFlags::POLLERR) => {
-            Err(Error::new("the container's shim has died"))
+            Err(Error::new("the container's parent has died"))
         }
         _ => Ok(()),
     }
 }
 
-/// Waits until the shim is done with its part, and takes the filter from it.
+/// Waits until the parent is done with its part, and takes the filter from it.
 fn wait_at(gate: OwnedFd) -> Result<Option<Filter>> {
     let mut message = Vec::new();
     File::from(gate)
         .read_to_end(&mut message)
-        .map_err(|error| Error::kernel("hear from the container's shim", error))?;
+        .map_err(|error| Error::kernel("hear from the container's parent", error))?;
     match message.as_slice() {
-        [] => Err(Error::new("the container's shim could not prepare the start")),
+        [] => Err(Error::new("the container's parent could not prepare the start")),
         [_] => Ok(None),
         [_, filter @ ..] => Ok(Some(Filter::from_bytes(filter)?)),
     }
 }
 
-/// Moves into the cgroup `joined`, unless `clone3` or the shim has put this process there, and makes it the root of what is seen of the
-/// tree, if that is to be its own. The namespace must come second: its root is the cgroup that its maker is in.
+/// Moves into the cgroup `joined`, unless `clone3` or the parent has put this process there, and makes it the root of
+/// what is seen of the tree, if that is to be its own. The namespace must come second: its root is the cgroup that its maker is in.
 fn enter_cgroup(joined: Option<&Cgroup>, own: bool) -> Result<()> {
     // A process that moves itself is some ten times quicker than one that moves another: the kernel need not
     // stop all forks meanwhile.
@@ -310,11 +293,11 @@ fn enter_cgroup(joined: Option<&Cgroup>, own: bool) -> Result<()> {
         .map_err(|errno| Error::kernel("make a cgroup namespace", errno))
 }
 
-/// Tells the shim why the container did not start.
+/// Tells the parent why the container did not start.
 fn tell(report: OwnedFd, error: &Error) -> u8 {
-    let code = error.exit_code().unwrap_or(125);
+    let code = error.exit_code();
     let message = [&[code], error.to_string().as_bytes()].concat();
-    // If the shim has gone there is nobody to tell; the exit code says the same.
+    // If the parent has gone there is nobody to tell; the exit code says the same.
     let told = File::from(report).write_all(&message);
     if told.is_err() { 125 } else { code }
 }
@@ -338,78 +321,6 @@ fn accounts(path: &str) -> Result<String> {
     let mut text = Vec::new();
     file.take(MAX_ACCOUNTS).read_to_end(&mut text).map_err(failed)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Puts the container's streams in place of the shim's.
-fn connect(streams: Streams, identity: &Identity) -> Result<()> {
-    let streams = match streams {
-        Streams::Pipes(pipes) => pipes,
-        Streams::Terminal { socket, size } => {
-            let (master, slave) = terminal::open()?;
-            if let Some((rows, columns)) = size {
-                terminal::set_size(&slave, rows, columns)?;
-            }
-            show_console(&slave)?;
-            rustix::process::ioctl_tiocsctty(&slave)
-                .map_err(|errno| Error::kernel("make the terminal the session's", errno))?;
-            let descriptors = [master.as_raw_fd()];
-            let message = [ControlMessage::ScmRights(&descriptors)];
-            sendmsg::<()>(
-                socket.as_raw_fd(),
-                &[std::io::IoSlice::new(&[0])],
-                &message,
-                MsgFlags::empty(),
-                None,
-            )
-            .map_err(|errno| Error::kernel("hand the terminal to the shim", errno))?;
-            let copy = || slave.try_clone().map_err(|error| Error::kernel("copy a descriptor", error));
-            [copy()?, copy()?, slave]
-        }
-    };
-    for (stream, place) in streams.iter().zip(0..) {
-        own(stream, identity)?;
-        // SAFETY: the three standard descriptors belong to nobody in this process.
-        nix::errno::Errno::result(unsafe { libc::dup2(stream.as_raw_fd(), place) })
-            .map_err(|errno| Error::kernel("set up the standard streams", errno))?;
-    }
-    Ok(())
-}
-
-/// Lets a user other than root open `/dev/stdout` and its like: they lead to these pipes, or this terminal.
-fn own(stream: &OwnedFd, identity: &Identity) -> Result<()> {
-    let stat =
-        rustix::fs::fstat(stream).map_err(|errno| Error::kernel("look at a standard stream", errno))?;
-    let null = rustix::fs::makedev(1, 3);
-    if stat.st_uid == identity.uid || stat.st_rdev == null {
-        return Ok(());
-    }
-    rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(identity.uid)), None)
-        .map_err(|errno| match errno {
-            rustix::io::Errno::INVAL => Error::new(format!(
-                "cannot run as user {}: EINVAL: the container's user namespace has no such id (it has those of \
-                 /etc/subuid; 'mini-docker doctor' says what is missing)",
-                identity.uid
-            )),
-            _ => Error::kernel("give a standard stream to the user", errno),
-        })
-}
-
-/// Shows the terminal as `/dev/console`.
-fn show_console(slave: &OwnedFd) -> Result<()> {
-    let console = Path::new("/dev/console");
-    let file = rustix::fs::open(
-        console,
-        OFlags::CREATE
-            | OFlags::RDONLY
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC,
-        Mode::from_raw_mode(0o600),
-    )
-    .map_err(|errno| Error::file("make", console, errno))?;
-    let tree = chroot::mount::clone_tree_at(slave.as_fd(), Path::new(""), false)?;
-    Ok(chroot::mount::attach(&tree, &file, console)?)
 }
 
 /// Starts where the image, or the user, says; the directory is made if it is missing, as Docker does.
