@@ -14,12 +14,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     message: String,
     exit_code: Option<u8>,
+    is_missing: bool,
 }
 
 impl Error {
     /// An error with this text.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), exit_code: None }
+        Self { message: message.into(), exit_code: None, is_missing: false }
+    }
+
+    /// What was named does not exist: with `--force` that is no error.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self { is_missing: true, ..Self::new(message) }
+    }
+
+    /// Whether it is that what was named does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// The same error, with the exit code that the command must end with (126, 127).

@@ -228,7 +228,7 @@ impl Containers {
 
     /// The container that `reference` means: its ID, its name, or the beginning of its ID if no other's begins so.
     pub fn find(&self, reference: &str) -> Result<Container> {
-        let missing = || Error::new(format!("No such container: {reference}"));
+        let missing = || Error::missing(format!("No such container: {reference}"));
         let name = reference.strip_prefix('/').unwrap_or(reference);
         if name.is_empty() || name.contains('/') {
             return Err(missing());

@@ -1,5 +1,6 @@
 //! Containers and networks: what reaches whom, by which address and name, and what is left afterwards.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
@@ -192,6 +193,59 @@ fn a_running_container_changes_networks() {
         inside.args(["-t", &pid, "-n", "-m", "busybox", "nslookup", "web"]);
         testbed::output(&mut inside).status.success()
     });
+}
+
+#[test]
+fn the_default_route_moves_when_its_network_is_left() {
+    let engine = Engine::with_busybox();
+    for (number, name, option) in
+        [("1", "left", "-dbridge"), ("2", "inner", "--internal"), ("3", "next", "-dbridge")]
+    {
+        let subnet = format!("10.7.{number}.0/24");
+        engine.ok(&["network", "create", option, "--subnet", &subnet, name]);
+    }
+    engine.ok(&["run", "-d", "--name", "one", "--network", "left", "busybox", "sleep", "1000"]);
+    engine.ok(&["network", "connect", "inner", "one"]);
+    engine.ok(&["network", "connect", "next", "one"]);
+    let pid = engine.inspect("one", "{{.State.Pid}}");
+    let route = || {
+        let mut inside = Command::new("nsenter");
+        stdout(inside.args(["-t", &pid, "-n", "ip", "route", "show", "default"])).trim_end().to_owned()
+    };
+    assert_eq!(route(), "default via 10.7.1.1 dev eth0");
+    // Not through the network that nothing leads out of, whose name comes first.
+    engine.ok(&["network", "disconnect", "left", "one"]);
+    assert_eq!(route(), "default via 10.7.3.1 dev eth2");
+    engine.ok(&["network", "disconnect", "next", "one"]);
+    assert_eq!(route(), "");
+    // And the next one that leads out has it again.
+    engine.ok(&["network", "connect", "left", "one"]);
+    assert_eq!(route(), "default via 10.7.1.1 dev eth0");
+}
+
+#[test]
+fn force_forgives_only_what_does_not_exist() {
+    let engine = Engine::with_busybox();
+    assert_eq!(engine.ok(&["network", "rm", "-f", "none-such"]), "none-such");
+    engine.ok(&["network", "disconnect", "-f", "bridge", "none-such"]);
+    engine.ok(&["network", "create", "good"]);
+    engine.ok(&["network", "create", "-o", "com.docker.network.bridge.name=badbridge", "bad"]);
+    let record = engine.data().join("networks/bad.json");
+    let kept = fs::read_to_string(&record).expect("its record");
+    let put = |text: &str| fs::write(&record, text).expect("the test's own engine");
+    put("nonsense");
+    let said = engine.fails(&["network", "rm", "-f", "bad"]);
+    assert!(said.starts_with("1 Error: cannot read "), "{said}");
+
+    // A network that cannot be removed, as the loopback device cannot, does not keep another one.
+    put(&kept.replace("badbridge", "lo"));
+    let pruned = engine.run(&["network", "prune", "-f"]);
+    assert_eq!(pruned.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&pruned.stdout), "Deleted Networks:\ngood\n\n");
+    let said = String::from_utf8_lossy(&pruned.stderr).into_owned();
+    assert!(said.starts_with("Error: cannot remove lo: ") && said.lines().count() == 1, "{said}");
+    put(&kept);
+    assert_eq!(engine.ok(&["network", "prune", "-f"]), "Deleted Networks:\nbad");
 }
 
 #[test]

@@ -201,14 +201,16 @@ pub(crate) struct Rm {
 impl Rm {
     fn run(self, engine: &Engine) -> u8 {
         for_each(&self.networks, |text| {
-            match engine.networks().find(text) {
-                Ok(network) => engine.remove_network(&network)?,
-                Err(_) if self.force => {}
-                Err(error) => return Err(error),
-            }
+            let removed = engine.networks().find(text).and_then(|network| engine.remove_network(&network));
+            removed.or_else(|error| forgive_missing(error, self.force))?;
             Ok(text.to_owned())
         })
     }
+}
+
+/// With `--force`, what does not exist is no error, and everything else is.
+fn forgive_missing(error: Error, force: bool) -> Result<()> {
+    if force && error.is_missing() { Ok(()) } else { Err(error) }
 }
 
 /// What `network prune` takes.
@@ -224,13 +226,14 @@ impl Prune {
         if !self.force && !confirmed()? {
             return Ok(0);
         }
-        let removed = engine.prune_networks()?;
+        let (removed, failures) = engine.prune_networks()?;
         if !removed.is_empty() {
             println!("Deleted Networks:");
             removed.iter().for_each(|network| println!("{}", network.name));
             println!();
         }
-        Ok(0)
+        failures.iter().for_each(super::report);
+        Ok(u8::from(!failures.is_empty()))
     }
 }
 
@@ -290,11 +293,9 @@ pub(crate) struct Disconnect {
 impl Disconnect {
     fn run(&self, engine: &Engine) -> Result<u8> {
         let network = engine.networks().find(&self.network)?;
-        match engine.containers().find(&self.container) {
-            Ok(container) => engine.disconnect_network(&network, &container)?,
-            Err(_) if self.force => {}
-            Err(error) => return Err(error),
-        }
+        let container = engine.containers().find(&self.container);
+        let disconnected = container.and_then(|container| engine.disconnect_network(&network, &container));
+        disconnected.or_else(|error| forgive_missing(error, self.force))?;
         Ok(0)
     }
 }

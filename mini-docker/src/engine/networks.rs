@@ -84,8 +84,9 @@ impl Engine {
         self.networks.remove(network)
     }
 
-    /// Removes all networks that no container is to be in, running or not.
-    pub fn prune_networks(&self) -> Result<Vec<Network>> {
+    /// Removes all networks that no container is to be in, running or not. One that cannot be removed does not keep the
+    /// others from it; what was removed is returned, and the reasons.
+    pub fn prune_networks(&self) -> Result<(Vec<Network>, Vec<Error>)> {
         self.enter_network()?;
         let containers = self.containers.list()?;
         let mut networks = self.networks.list()?;
@@ -93,8 +94,15 @@ impl Engine {
             !network.is_predefined()
                 && containers.iter().all(|container| !container.networks.contains_key(&network.name))
         });
-        networks.iter().try_for_each(|network| self.networks.remove(network))?;
-        Ok(networks)
+        let mut failures = Vec::new();
+        networks.retain(|network| match self.networks.remove(network) {
+            Ok(()) => true,
+            Err(error) => {
+                failures.push(error);
+                false
+            }
+        });
+        Ok((networks, failures))
     }
 
     /// Puts a container into one more network, at once if it runs.
@@ -145,7 +153,9 @@ impl Engine {
         }
         self.enter_network()?;
         self.forget_network(container, &network.name)?;
-        self.with_running(container, |_, directory| self.networks.unplug(container, directory, &network.name))
+        self.with_running(container, |process, directory| {
+            self.networks.unplug(container, directory, process, &network.name)
+        })
     }
 
     /// Records that a container is not to be in a network.

@@ -112,7 +112,7 @@ impl Networks {
 
     /// The network that `text` means: its name, its ID, or the beginning of its ID if no other's begins so.
     pub fn find(&self, text: &str) -> Result<Network> {
-        let missing = || Error::new(format!("network {text} not found"));
+        let missing = || Error::missing(format!("network {text} not found"));
         if text.is_empty() {
             return Err(missing());
         }
@@ -297,7 +297,7 @@ impl Networks {
         }
         let _lock = self.lock()?;
         if !self.path(&network.name).exists() {
-            return Err(Error::new(format!("network {} not found", network.name)));
+            return Err(Error::missing(format!("network {} not found", network.name)));
         }
         // The bridge is switched on last: one that is on has its rules.
         let rules = nftables::Socket::open()?;

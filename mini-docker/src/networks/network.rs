@@ -96,6 +96,11 @@ impl Network {
         }
     }
 
+    /// The gateways that lead out of it; none of an internal network's do.
+    pub fn ways_out(&self) -> Vec<IpAddr> {
+        self.ipam.config.iter().filter(|_| !self.internal).map(|pool| pool.gateway).collect()
+    }
+
     /// Whether its containers are kept from each other.
     pub fn isolates(&self) -> bool {
         self.options.get(ICC).is_some_and(|value| value == "false")

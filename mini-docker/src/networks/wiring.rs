@@ -125,8 +125,15 @@ impl Networks {
         plugged
     }
 
-    /// Takes a running container out of a network.
-    pub fn unplug(&self, container: &Container, directory: &Path, name: &str) -> Result<()> {
+    /// Takes a running container, the process behind `process`, out of a network. If its default route led there, the
+    /// first other network that leads out, by name, gets it.
+    pub fn unplug(
+        &self,
+        container: &Container,
+        directory: &Path,
+        process: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<()> {
         let _lock = hold(directory)?;
         let mut connections = Connections::read(directory)?;
         let Some(connection) = connections.networks.remove(name) else { return Ok(()) };
@@ -136,9 +143,25 @@ impl Networks {
             connections.ports.iter().cloned().partition(|port| is_theirs(&port));
         self.take_back(&gone)?;
         connections.ports = kept;
+        let heir = if connection.gateways.is_empty() { None } else { self.heir(&mut connections)? };
+        // The route goes with the device.
         networking::link::delete(&Socket::open()?, &connection.host_end)?;
         connections.write(directory)?;
-        self.give_back(&container.id, &connection)
+        self.give_back(&container.id, &connection)?;
+        let Some(Connection { interface, gateways, .. }) = heir else { return Ok(()) };
+        let inside = Socket::open_in(netns::of(process)?.as_fd())?;
+        Ok(networking::attachment::lead_out(&inside, &interface, &gateways)?)
+    }
+
+    /// Records which of the connections gets the default route next, if any can have it.
+    fn heir(&self, connections: &mut Connections) -> Result<Option<Connection>> {
+        for (name, connection) in &mut connections.networks {
+            connection.gateways = self.find(name)?.ways_out();
+            if !connection.gateways.is_empty() {
+                return Ok(Some(connection.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives back what a container that has ended had of its networks. Its devices end by themselves, a little later.
@@ -205,7 +228,6 @@ impl Networks {
             Some(mac) => mac.parse()?,
             None => addresses.first().map_or(Mac([0x02, 0x42, 0, 0, 0, 0]), |address| Mac::of(address.ip)),
         };
-        let gateways = network.ipam.config.iter().filter(|_| leads_out && !network.internal);
         let attachment = Attachment {
             host_end: format!("veth{}{index:x}", &container.id[..8]),
             interface: format!("eth{index}"),
@@ -213,7 +235,7 @@ impl Networks {
             mac,
             isolated: network.isolates(),
             mtu: network.mtu(),
-            gateways: gateways.map(|pool| pool.gateway).collect(),
+            gateways: if leads_out { network.ways_out() } else { Vec::new() },
             addresses,
         };
         let connection = Connection {

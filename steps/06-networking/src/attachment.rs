@@ -10,7 +10,7 @@ use crate::address::{self, Address};
 use crate::error::Result;
 use crate::link::{self, End};
 use crate::mac::Mac;
-use crate::netlink::Socket;
+use crate::netlink::{Request, Socket};
 use crate::route;
 
 /// How a container is connected to one bridge.
@@ -71,7 +71,7 @@ impl Attachment {
         }
         requests.extend(self.addresses.iter().map(|address| address::add(index, name, *address)));
         requests.push(link::up(index, name));
-        requests.extend(self.gateways.iter().map(|gateway| route::default(index, *gateway)));
+        requests.extend(default_routes(index, &self.gateways));
         container.request(&requests)
     }
 
@@ -82,6 +82,19 @@ impl Attachment {
     pub fn detach(&self, host: &Socket) -> Result<()> {
         link::delete(host, &self.host_end)
     }
+}
+
+/// Gives a container's device the default routes, which another one had that is gone.
+///
+/// `container` is a socket of the container's namespace.
+pub fn lead_out(container: &Socket, interface: &str, gateways: &[IpAddr]) -> Result<()> {
+    let device =
+        link::find(container, interface)?.ok_or_else(|| missing("find the network device", interface))?;
+    container.request(&default_routes(device.index, gateways).collect::<Vec<_>>())
+}
+
+fn default_routes(index: u32, gateways: &[IpAddr]) -> impl Iterator<Item = Request> {
+    gateways.iter().map(move |gateway| route::default(index, *gateway))
 }
 
 fn missing(attempt: &'static str, device: &str) -> chroot::Error {
