@@ -61,7 +61,7 @@ enum Work {
 }
 
 /// Several times what the tests take on two processors, which the machine has to emulate.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(20);
 
 impl Options {
     /// Boots the machine, and fails unless every test passed in it and nothing was left behind.
