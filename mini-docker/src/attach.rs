@@ -1,8 +1,10 @@
 //! The command's side of a conversation with a shim: the user's terminal, streams and signals on one side, frames
 //! on the other.
 
+use std::fmt::{Display, Formatter};
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::str::FromStr;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -15,8 +17,52 @@ use crate::wire::{Connection, Frame, Received};
 
 /// Bytes taken from standard input at once.
 const CHUNK: usize = 1 << 15;
-/// Ctrl-P Ctrl-Q: leave the container running.
-const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+
+/// The keys that leave a container running: Ctrl-P Ctrl-Q unless the user wants others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachKeys(Vec<u8>);
+
+impl Default for DetachKeys {
+    fn default() -> Self {
+        Self(vec![0x10, 0x11])
+    }
+}
+
+impl FromStr for DetachKeys {
+    type Err = Error;
+
+    /// Reads keys between commas: a character, or `ctrl-` and a letter or one of `@[\\]^_`. Empty for the usual ones.
+    fn from_str(text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let key = |name: &str| match (name.as_bytes(), name.strip_prefix("ctrl-").map(str::as_bytes)) {
+            (&[byte], _) if byte.is_ascii() => Some(byte),
+            (_, Some(&[letter @ (b'a'..=b'z' | b'@' | b'['..=b'_')])) => {
+                Some(letter.to_ascii_uppercase() - b'@')
+            }
+            _ => None,
+        };
+        text.split(',').map(key).collect::<Option<_>>().map(Self).ok_or_else(|| {
+            Error::new(format!(
+                "invalid detach keys: '{text}' (write keys between commas, such as a or ctrl-p,ctrl-q)"
+            ))
+        })
+    }
+}
+
+impl Display for DetachKeys {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        for (index, key) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match key {
+                0..0x20 => write!(f, "{comma}ctrl-{}", char::from(key + b'@').to_ascii_lowercase())?,
+                key => write!(f, "{comma}{}", char::from(*key))?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// How a conversation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +74,7 @@ pub enum Outcome {
 }
 
 /// What the user's side offers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// Pass standard input on.
     pub stdin: bool,
@@ -36,6 +82,8 @@ pub struct Session {
     pub tty: bool,
     /// Pass signals on.
     pub sig_proxy: bool,
+    /// What the user types to leave the container running.
+    pub detach_keys: DetachKeys,
 }
 
 /// Signals that are for this process to handle, not to pass on: they say something about itself.
@@ -84,8 +132,16 @@ fn wait_readable(connection: &Connection) -> Result<()> {
 }
 
 impl Session {
+    /// Fails if the container's terminal is to have its input from ours, and there is none.
+    pub fn require_terminal(&self) -> Result<()> {
+        if self.tty && self.stdin && !terminal::is_terminal(std::io::stdin().as_fd()) {
+            return Err(Error::new("the input device is not a TTY").with_exit_code(1));
+        }
+        Ok(())
+    }
+
     /// Passes everything on until the container ends or the user leaves. `early` is what the shim has said already.
-    pub fn run(self, mut connection: Connection, signals: &SignalFd, early: Vec<Frame>) -> Result<Outcome> {
+    pub fn run(&self, mut connection: Connection, signals: &SignalFd, early: Vec<Frame>) -> Result<Outcome> {
         let stdin = std::io::stdin();
         // Raw mode only where there is a terminal on our side to switch.
         let raw = if self.tty && self.stdin && terminal::is_terminal(stdin.as_fd()) {
@@ -96,7 +152,7 @@ impl Session {
         if self.tty {
             send_size(&mut connection)?;
         }
-        let mut keys = Keys::default();
+        let mut keys = Keys::new(self.detach_keys.clone());
         let mut stdin_open = self.stdin;
         if let Some(outcome) = show(early)? {
             return Ok(outcome);
@@ -142,7 +198,7 @@ impl Session {
         }
     }
 
-    fn pass_signals(self, connection: &mut Connection, signals: &SignalFd) -> Result<()> {
+    fn pass_signals(&self, connection: &mut Connection, signals: &SignalFd) -> Result<()> {
         while let Some(signal) =
             signals.read_signal().map_err(|errno| Error::kernel("take a signal", errno))?
         {
@@ -209,8 +265,9 @@ fn send_size(connection: &mut Connection) -> Result<()> {
 }
 
 /// Looks for the detach keys in what is typed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Keys {
+    sought: Vec<u8>,
     /// How many of them have just been typed, and were held back.
     matched: usize,
 }
@@ -222,19 +279,23 @@ enum Typed {
 }
 
 impl Keys {
+    fn new(DetachKeys(sought): DetachKeys) -> Self {
+        Self { sought, matched: 0 }
+    }
+
     fn filter(&mut self, bytes: Vec<u8>) -> Typed {
         let mut input = Vec::with_capacity(bytes.len());
         for byte in bytes {
-            if byte == DETACH_KEYS[self.matched] {
+            if byte == self.sought[self.matched] {
                 self.matched += 1;
-                if self.matched == DETACH_KEYS.len() {
+                if self.matched == self.sought.len() {
                     return Typed::Detach;
                 }
                 continue;
             }
             // Not the sequence after all: what was held back is input like any other.
-            input.extend_from_slice(&DETACH_KEYS[..self.matched]);
-            self.matched = usize::from(byte == DETACH_KEYS[0]);
+            input.extend_from_slice(&self.sought[..self.matched]);
+            self.matched = usize::from(byte == self.sought[0]);
             if self.matched == 0 {
                 input.push(byte);
             }
@@ -249,9 +310,34 @@ mod tests {
 
     #[test]
     fn the_detach_keys_are_found_across_reads_and_nothing_else_is_lost() {
-        let mut keys = Keys::default();
+        let mut keys = Keys::new(DetachKeys::default());
         assert_eq!(keys.filter(b"ab\x10".to_vec()), Typed::Input(b"ab".to_vec()));
         assert_eq!(keys.filter(b"c\x10\x10".to_vec()), Typed::Input(b"\x10c\x10".to_vec()));
         assert_eq!(keys.filter(b"\x11".to_vec()), Typed::Detach);
+    }
+
+    #[test]
+    fn keys_that_people_write() {
+        let table: String = [
+            "",
+            "a",
+            "ctrl-p,ctrl-q",
+            "ctrl-@,x",
+            "ctrl-[",
+            "ctrl-\\",
+            "ctrl-_",
+            "ctrl-A",
+            "ctrl-",
+            "ab",
+            "a,,b",
+            "ä",
+        ]
+        .into_iter()
+        .map(|text| match text.parse::<DetachKeys>() {
+            Ok(keys) => format!("{text}: {:?} {keys}\n", keys.0),
+            Err(error) => format!("{text}: {error}\n"),
+        })
+        .collect();
+        insta::assert_snapshot!(table);
     }
 }

@@ -152,6 +152,10 @@ pub struct State {
     pub started_at: String,
     /// When it last ended, RFC 3339.
     pub finished_at: String,
+    /// How often its shim has started it again, by its restart policy.
+    pub restart_count: u32,
+    /// Whether somebody asked it to end: it is not started again by itself then.
+    pub stopped_by_hand: bool,
 }
 
 /// A stage in a container's life.
@@ -163,6 +167,10 @@ pub enum Status {
     Created,
     /// Its first process lives.
     Running,
+    /// Its processes are frozen.
+    Paused,
+    /// It has ended, and its shim is about to start it again.
+    Restarting,
     /// It has run.
     Exited,
 }
@@ -190,11 +198,23 @@ impl Ids {
 }
 
 impl Status {
+    /// Whether a shim looks after it.
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
+    /// Whether its first process is there.
+    pub const fn has_process(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
     /// The word that commands print.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         }
     }

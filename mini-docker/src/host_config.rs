@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::networks::ports::Bindings;
 
 /// The part of a container that depends on the host. Sizes are bytes, and 0 means no limit.
@@ -105,6 +107,87 @@ pub struct HostConfig {
     pub oom_score_adj: i32,
     /// How its output is kept.
     pub log_config: LogConfig,
+    /// Whether it is started again when it has ended.
+    pub restart_policy: RestartPolicy,
+}
+
+/// Whether a container is started again when it has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RestartPolicy {
+    /// In which case.
+    pub name: Restart,
+    /// How often at most after failures; 0 for no limit.
+    pub maximum_retry_count: u32,
+}
+
+/// When a container is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed.
+    OnFailure,
+    /// Always, until somebody stops it; after a reboot even then.
+    Always,
+    /// Always, until somebody stops it.
+    UnlessStopped,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self { name: Restart::No, maximum_retry_count: 0 }
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = Error;
+
+    /// Reads `no`, `on-failure[:COUNT]`, `always` or `unless-stopped`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (word, count) = text.split_once(':').map_or((text, None), |(word, count)| (word, Some(count)));
+        let name = match word {
+            "" | "no" => Restart::No,
+            "on-failure" => Restart::OnFailure,
+            "always" => Restart::Always,
+            "unless-stopped" => Restart::UnlessStopped,
+            _ => {
+                return Err(Error::new(format!(
+                    "invalid restart policy: unknown policy '{word}'; use one of 'no', 'always', 'on-failure', or \
+                     'unless-stopped'"
+                )));
+            }
+        };
+        let maximum_retry_count = match count {
+            None => 0,
+            Some(_) if name != Restart::OnFailure => {
+                return Err(Error::new(
+                    "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+                ));
+            }
+            Some(count) => count.parse().map_err(|_| {
+                Error::new(format!(
+                    "invalid restart policy: maximum retry count must be a number, not '{count}'"
+                ))
+            })?,
+        };
+        Ok(Self { name, maximum_retry_count })
+    }
+}
+
+impl RestartPolicy {
+    /// Whether a container that has ended with `code`, after it was started again `count` times, is started once more.
+    pub fn applies(&self, code: u8, count: u32) -> bool {
+        match self.name {
+            Restart::No => false,
+            Restart::OnFailure => {
+                code != 0 && (self.maximum_retry_count == 0 || count < self.maximum_retry_count)
+            }
+            Restart::Always | Restart::UnlessStopped => true,
+        }
+    }
 }
 
 /// A device of the host's in a container.

@@ -33,7 +33,7 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
         object.insert(key.to_owned(), directory.join(file).display().to_string().into());
     }
     object.insert("LogPath".to_owned(), engine.containers().log(&container.id).display().to_string().into());
-    object.insert("RestartCount".to_owned(), 0.into());
+    object.insert("RestartCount".to_owned(), state.restart_count.into());
     object.insert("Driver".to_owned(), "overlay2".into());
     let lowers: Vec<String> =
         engine.layers(container)?.iter().map(|lower| lower.display().to_string()).collect();
@@ -176,9 +176,9 @@ fn state(state: &State) -> Value {
     let mut object = Map::new();
     let at = |text: &str| if text.is_empty() { NEVER } else { text }.to_owned();
     object.insert("Status".to_owned(), state.status.word().into());
-    object.insert("Running".to_owned(), (state.status == Status::Running).into());
-    for key in ["Paused", "Restarting"] {
-        object.insert(key.to_owned(), false.into());
+    object.insert("Running".to_owned(), state.status.is_alive().into());
+    for (key, status) in [("Paused", Status::Paused), ("Restarting", Status::Restarting)] {
+        object.insert(key.to_owned(), (state.status == status).into());
     }
     object.insert("OOMKilled".to_owned(), state.oom_killed.into());
     object.insert("Dead".to_owned(), false.into());

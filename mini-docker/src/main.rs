@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 /// Whether this is a command of an ordinary user's that may start a container. To say so of one that does not costs a
 /// millisecond, and nothing else.
 fn is_a_users_start() -> bool {
-    !nix::unistd::geteuid().is_root() && std::env::args_os().any(|word| word == "run")
+    let starts = |word: std::ffi::OsString| ["run", "start", "restart"].iter().any(|start| word == *start);
+    !nix::unistd::geteuid().is_root() && std::env::args_os().any(starts)
 }
 
 /// Process 1 of a container with `--init`.

@@ -18,7 +18,7 @@ use user_namespace::IdMaps;
 use crate::confinement;
 use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::error::{Error, Result};
-use crate::host_config::HostConfig;
+use crate::host_config::{HostConfig, Restart};
 use crate::sharing::{Share, Sharing};
 use crate::{delegated, devices, limits, sysctls, ulimits};
 
@@ -59,6 +59,8 @@ pub struct Launch {
     pub plan: Plan,
     /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name.
     pub shares_files: bool,
+    /// Whether its shim may start it again.
+    pub starts_again: bool,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether its standard input is open.
@@ -69,10 +71,11 @@ pub struct Launch {
 
 impl Launch {
     /// Whether others may reach its processes, or change its files, before its program starts; or it runs the engine's
-    /// binary in any case.
+    /// binary in any case; or its shim may start it again, which nobody would see fail.
     pub fn is_exposed(&self) -> bool {
         let Sharing { pid, ipc, .. } = &self.sharing;
-        self.plan.init
+        self.starts_again
+            || self.plan.init
             || self.plan.maps.is_some()
             || self.shares_files
             || [pid, ipc].iter().any(|kind| **kind != Share::Own)
@@ -166,6 +169,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         id: container.id.clone(),
         sharing,
         plan,
+        starts_again: host.restart_policy.name != Restart::No,
         shares_files: container.mounts.iter().any(|mount| match mount.kind {
             MountKind::Bind | MountKind::Volume => !mount.anonymous,
             MountKind::Tmpfs => false,

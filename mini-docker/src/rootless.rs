@@ -13,7 +13,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -80,9 +80,9 @@ impl Rootless {
         Ok(join::join(self.network.as_fd(), Namespaces::NET)?)
     }
 
-    /// A copy of what keeps the anchor alive, for a shim.
-    pub fn hold(&self) -> Result<OwnedFd> {
-        self.anchor.as_fd().try_clone_to_owned().map_err(|error| Error::kernel("copy a descriptor", error))
+    /// What keeps the anchor alive, and leads to the network.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.anchor.as_fd(), self.network.as_fd()]
     }
 
     /// What lets ports in.

@@ -5,6 +5,7 @@
 //!                                     one that was never finished
 //!                    state.json       where it is in its life
 //!                    lock             held by its shim while it runs, and by any command that changes it
+//!                    record.lock      held while container.json is changed
 //!                    upper/ work/     its writable layer
 //!                    ID-json.log      its output
 //! DATA/names/NAME                     a link to the ID; making it is what makes a name unique
@@ -28,6 +29,8 @@ const UNKNOWN_EXIT: u8 = 255;
 const GONE: &str = ".gone-";
 /// A container's lock, in its directory.
 const LOCK: &str = "lock";
+/// The lock on a container's record there, which is changed while the container runs, too.
+const RECORD_LOCK: &str = "record.lock";
 
 /// The containers of one data folder.
 #[derive(Debug, Clone)]
@@ -176,8 +179,7 @@ impl Containers {
     /// Records where a container is in its life.
     pub fn write_state(&self, container: &Container, state: &State) -> Result<()> {
         // That it runs is meaningless after a power cut; how it ended is not.
-        let durability =
-            if state.status == Status::Running { Durability::Fleeting } else { durability(container) };
+        let durability = if state.status.is_alive() { Durability::Fleeting } else { durability(container) };
         files::write_json(&self.directory(&container.id).join("state.json"), state, durability)
     }
 
@@ -189,12 +191,12 @@ impl Containers {
     /// Where a container is in its life, by what its shim wrote and whether that shim lives.
     pub fn state(&self, id: &str) -> Result<State> {
         let state: State = files::read_json(&self.directory(id).join("state.json"))?.unwrap_or_default();
-        if state.status != Status::Running || self.is_held(id)? {
+        if !state.status.is_alive() || self.is_held(id)? {
             return Ok(state);
         }
         // The shim may have written the end, and let go of the lock, between our two looks.
         let state: State = files::read_json(&self.directory(id).join("state.json"))?.unwrap_or_default();
-        Ok(if state.status == Status::Running { ended_unseen(state) } else { state })
+        Ok(if state.status.is_alive() { ended_unseen(state) } else { state })
     }
 
     /// Whether a shim or a command holds container `id`.
@@ -207,6 +209,41 @@ impl Containers {
         let path = self.lock_path(id);
         let lock = Lock::exclusive(&path)?.filter(|lock| lock.is_still(&path));
         Ok(lock.map(|lock| Held { id: id.to_owned(), lock, directory: self.directory(id) }))
+    }
+
+    /// Holds container `id`, if nobody does.
+    pub fn try_hold(&self, id: &str) -> Result<Option<Held>> {
+        try_hold(id, self.directory(id))
+    }
+
+    /// From here on, something is under way with a held container.
+    pub fn resume(&self, held: &Held) -> Result<()> {
+        files::make_dir(&self.exec_directory(&held.id), true)
+    }
+
+    /// Changes the record of container `id`, and returns what it is then. It may run meanwhile.
+    pub fn amend(&self, id: &str, change: impl FnOnce(&mut Container) -> Result<()>) -> Result<Container> {
+        let missing = || Error::missing(format!("No such container: {id}"));
+        let path = self.directory(id).join(RECORD_LOCK);
+        if !self.directory(id).exists() {
+            return Err(missing());
+        }
+        let _lock = Lock::create(&path)?;
+        let mut container = self.read(id)?.ok_or_else(missing)?;
+        change(&mut container)?;
+        self.finish(&container)?;
+        Ok(container)
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, id: &str, name: &str) -> Result<()> {
+        let mut old = String::new();
+        self.amend(id, |container| {
+            self.claim_name(id, Some(name))?;
+            old = std::mem::replace(&mut container.name, name.to_owned());
+            Ok(())
+        })?;
+        self.release_name(id, &old)
     }
 
     /// The IDs of all containers, those without a record included, and without those that are being removed.
@@ -325,7 +362,7 @@ impl Containers {
         if let Some(container) = self.read(&held.id)? {
             let state: State =
                 files::read_json(&self.directory(&held.id).join("state.json"))?.unwrap_or_default();
-            if state.status == Status::Running {
+            if state.status.is_alive() {
                 self.write_state(&container, &ended_unseen(state))?;
             }
         }

@@ -43,6 +43,14 @@ pub enum Frame {
     /// To the shim: the container is in other networks now. If names are known there, it needs a name server, which asks
     /// these.
     Names(Vec<IpAddr>),
+    /// To the shim: the same, and the container is not to be started again by itself when it ends. SIGKILL wakes one
+    /// that is frozen.
+    Stop(u8),
+    /// To the shim: freeze the container's processes, or let them go on. The answer is [`Frame::Done`] or
+    /// [`Frame::Failed`].
+    Freeze(bool),
+    /// From the shim: what was asked for is done.
+    Done,
     /// From the shim: the container runs.
     Started,
     /// From the shim: the container could not be started.
@@ -73,6 +81,9 @@ impl Frame {
             Self::Started => (7, Vec::new()),
             Self::Failed { code, message } => (8, [&[*code], message.as_bytes()].concat()),
             Self::Exited(code) => (9, vec![*code]),
+            Self::Stop(signal) => (13, vec![*signal]),
+            Self::Freeze(frozen) => (11, vec![u8::from(*frozen)]),
+            Self::Done => (12, Vec::new()),
             Self::Names(servers) => {
                 (10, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").into_bytes())
             }
@@ -95,6 +106,9 @@ impl Frame {
                 Self::Failed { code: *code, message: String::from_utf8_lossy(message).into_owned() }
             }
             (9, &[code]) => Self::Exited(code),
+            (13, &[signal]) => Self::Stop(signal),
+            (11, &[frozen]) => Self::Freeze(frozen != 0),
+            (12, []) => Self::Done,
             (10, servers) => {
                 let servers = std::str::from_utf8(servers).ok()?.split_whitespace();
                 Self::Names(servers.map(|server| server.parse().ok()).collect::<Option<_>>()?)

@@ -104,3 +104,28 @@ fn a_terminal_is_asked_for_where_there_is_none() {
     let output = engine.run(&["run", "--rm", "-t", "busybox", "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "out\r\nerr\r\n");
 }
+
+#[test]
+fn attached_again_with_other_keys_to_leave() {
+    let engine = Engine::with_busybox();
+    let mut shell =
+        terminal(&engine, &["run", "-it", "--detach-keys", "ctrl-a,b", "--name", "box", "busybox", "sh"]);
+    shell.send_line("word=kept; echo here-$((1+1))").unwrap();
+    shell.expect("here-2").unwrap();
+    shell.send("\x01b").unwrap();
+    shell.expect("read escape sequence").unwrap();
+    shell.expect(Eof).unwrap();
+    assert_eq!(exit_code(&shell), 0);
+    let mut shell = terminal(&engine, &["attach", "box"]);
+    shell.send_line("echo $word-$((2+2))").unwrap();
+    shell.expect("kept-4").unwrap();
+    shell.send("\x10\x11").unwrap();
+    shell.expect("read escape sequence").unwrap();
+    shell.expect(Eof).unwrap();
+    engine.ok(&["stop", "-t", "0", "box"]);
+    let mut shell = terminal(&engine, &["start", "-ai", "box"]);
+    shell.send_line("echo ${word:-lost}-$((3+3)); exit 8").unwrap();
+    shell.expect("lost-6").unwrap();
+    shell.expect(Eof).unwrap();
+    assert_eq!(exit_code(&shell), 8);
+}

@@ -1,7 +1,6 @@
 //! `info`: this host, and what is kept on it.
 
 use clap::Args;
-use mini_docker::container::Status;
 use mini_docker::format::template::Template;
 use mini_docker::format::units;
 use mini_docker::{Engine, Error, Result};
@@ -32,7 +31,7 @@ fn facts(engine: &Engine) -> Result<Value> {
     let containers = engine.containers().list()?;
     let mut running = 0;
     for container in &containers {
-        running += u32::from(engine.state(container)?.status == Status::Running);
+        running += u32::from(engine.state(container)?.status.is_alive());
     }
     let system = rustix::system::uname();
     let hierarchy = cgroups::Hierarchy::detect()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use mini_docker::container::{Container, Status};
+use mini_docker::container::Container;
 use mini_docker::format::moment;
 use mini_docker::logs::{Entry, Reader, Stream};
 use mini_docker::{Engine, Error, Result};
@@ -94,7 +94,7 @@ impl Options {
         loop {
             // Looked at before the log: what was written before the end is then still read.
             let running = engine.containers().read(&container.id)?.is_some()
-                && engine.state(container)?.status == Status::Running;
+                && engine.state(container)?.status.is_alive();
             while let Some(entry) = reader.next_entry()? {
                 if !within(&entry, None, until)? {
                     return Ok(());

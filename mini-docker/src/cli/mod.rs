@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand, all of one shape. An `Options` is what clap reads, and its `run`
 //! does it and returns the exit code.
 
+mod attach;
+mod create;
 mod doctor;
 mod images;
 mod import;
@@ -11,15 +13,20 @@ mod logs;
 mod network;
 mod options;
 mod output;
+mod pause;
 mod port;
 mod ps;
 mod pull;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod settings;
+mod start;
 mod stop;
 mod version;
+mod wait;
 
 use std::path::PathBuf;
 
@@ -65,14 +72,30 @@ pub(crate) struct Cli {
 enum Command {
     /// Create and run a new container from an image
     Run(Box<run::Options>),
+    /// Create a new container from an image
+    Create(Box<create::Options>),
+    /// Start one or more stopped containers
+    Start(start::Options),
+    /// Connect one's streams to a running container
+    Attach(attach::Options),
     /// Download an image from a registry
     Pull(pull::Options),
     /// Make an image from an archive of a root file system
     Import(import::Options),
     /// Stop one or more running containers
     Stop(stop::Options),
+    /// Restart one or more containers
+    Restart(restart::Options),
     /// Kill one or more running containers
     Kill(kill::Options),
+    /// Freeze all processes in one or more containers
+    Pause(pause::Options),
+    /// Let the processes of one or more containers go on
+    Unpause(pause::Options),
+    /// Wait until one or more containers end, and print their exit codes
+    Wait(wait::Options),
+    /// Rename a container
+    Rename(rename::Options),
     /// Remove one or more containers
     Rm(rm::Options),
     /// Remove one or more images
@@ -108,10 +131,26 @@ enum Command {
 enum Container {
     /// Create and run a new container from an image
     Run(Box<run::Options>),
+    /// Create a new container from an image
+    Create(Box<create::Options>),
+    /// Start one or more stopped containers
+    Start(start::Options),
+    /// Connect one's streams to a running container
+    Attach(attach::Options),
     /// Stop one or more running containers
     Stop(stop::Options),
+    /// Restart one or more containers
+    Restart(restart::Options),
     /// Kill one or more running containers
     Kill(kill::Options),
+    /// Freeze all processes in one or more containers
+    Pause(pause::Options),
+    /// Let the processes of one or more containers go on
+    Unpause(pause::Options),
+    /// Wait until one or more containers end, and print their exit codes
+    Wait(wait::Options),
+    /// Rename a container
+    Rename(rename::Options),
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
     Rm(rm::Options),
@@ -185,6 +224,28 @@ impl Cli {
         };
         match self.command {
             Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),
+            Command::Create(options) | Command::Container(Container::Create(options)) => {
+                options.run(&open()?)
+            }
+            Command::Start(options) | Command::Container(Container::Start(options)) => options.run(&open()?),
+            Command::Attach(options) | Command::Container(Container::Attach(options)) => {
+                options.run(&open()?)
+            }
+            Command::Restart(options) | Command::Container(Container::Restart(options)) => {
+                options.run(&open()?)
+            }
+            Command::Pause(options) | Command::Container(Container::Pause(options)) => {
+                Ok(options.run(&open()?, true))
+            }
+            Command::Unpause(options) | Command::Container(Container::Unpause(options)) => {
+                Ok(options.run(&open()?, false))
+            }
+            Command::Wait(options) | Command::Container(Container::Wait(options)) => {
+                Ok(options.run(&open()?))
+            }
+            Command::Rename(options) | Command::Container(Container::Rename(options)) => {
+                options.run(&open()?)
+            }
             Command::Pull(options) | Command::Image(Image::Pull(options)) => options.run(&open()?),
             Command::Stop(options) | Command::Container(Container::Stop(options)) => options.run(&open()?),
             Command::Kill(options) | Command::Container(Container::Kill(options)) => options.run(&open()?),

@@ -95,7 +95,7 @@ impl Options {
         let mut shown = Vec::new();
         for container in engine.containers().list()? {
             let state = engine.state(&container)?;
-            if (all || state.status == Status::Running) && matches(engine, &container, &state, &filters)? {
+            if (all || state.status.is_alive()) && matches(engine, &container, &state, &filters)? {
                 shown.push((container, state));
             }
         }
@@ -226,6 +226,8 @@ fn status(state: &State) -> Result<String> {
     Ok(match state.status {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", age(&state.started_at)?),
+        Status::Paused => format!("Up {} (Paused)", age(&state.started_at)?),
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, age(&state.finished_at)?),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, age(&state.finished_at)?),
     })
 }

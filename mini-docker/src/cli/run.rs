@@ -1,11 +1,10 @@
 //! `run`: create a container from an image, and start it.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::{ArgAction, Args};
 use image_pull::Platform;
-use mini_docker::attach::{self, Outcome, Session};
+use mini_docker::attach::{self, DetachKeys, Session};
 use mini_docker::container::Container;
 use mini_docker::{Engine, Error, Result, explain, terminal};
 use nix::sys::signal::SigSet;
@@ -33,6 +32,9 @@ pub(crate) struct Options {
     /// Pass signals on to the container
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     sig_proxy: bool,
+    /// The keys that leave the container running
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    detach_keys: DetachKeys,
     /// Tell every step that the kernel is asked for, with its time and its chapter
     #[arg(long)]
     explain: bool,
@@ -51,15 +53,19 @@ impl Options {
             own_program::run_read_only()?;
             explain::begin();
         }
-        if self.settings.tty && self.settings.interactive && !self.detach && !std::io::stdin().is_terminal() {
-            return Err(Error::new("the input device is not a TTY").with_exit_code(1));
+        let session = Session {
+            stdin: self.settings.interactive,
+            tty: self.settings.tty,
+            sig_proxy: self.sig_proxy,
+            detach_keys: self.detach_keys,
+        };
+        if !self.detach {
+            session.require_terminal()?;
         }
         let (name, _) = self.settings.image_and_command()?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
-        let session =
-            Session { stdin: self.settings.interactive, tty: self.settings.tty, sig_proxy: self.sig_proxy };
         let detach = self.detach;
         let request = self.settings.request(&std::env::current_dir().map_err(here)?, !detach)?;
         let created = engine.create(&image, &hold, request)?;
@@ -85,13 +91,7 @@ impl Options {
             println!("{}", container.id);
             return Ok(0);
         };
-        match session.run(connection, &signals, early)? {
-            Outcome::Exited(code) => Ok(code),
-            Outcome::Detached => {
-                eprintln!("read escape sequence");
-                Ok(0)
-            }
-        }
+        super::attach::converse(&session, connection, &signals, early)
     }
 }
 

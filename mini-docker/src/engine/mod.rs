@@ -1,22 +1,23 @@
 //! The engine: what commands ask for, in terms of images and containers. What concerns networks is in `networks`, and
 //! what a request means before anything is made, in `settle`.
 
+mod life;
 mod networks;
 mod settle;
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
 use runtime::Join;
 use runtime::own_program;
 use user_namespace::IdMaps;
 
-use crate::container::{Container, MountKind, MountPoint, State, Status};
+use crate::container::{Container, MountKind, MountPoint, State};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour;
@@ -24,13 +25,11 @@ use crate::networks::Networks;
 use crate::plan::{self, Facts, Launch};
 use crate::rootless::Rootless;
 use crate::sharing::Sharing;
-use crate::shim::{self, Task};
+use crate::shim::{self, Supplies, Task};
 use crate::store::{Containers, Held};
-use crate::wire::{Connection, Frame, Received};
-use crate::{delegated, files, mounts, signals, skeleton, volumes};
+use crate::wire::{Connection, Frame};
+use crate::{delegated, files, mounts, skeleton, volumes};
 
-/// Seconds that a container has to end by itself, unless it says otherwise.
-const STOP_TIMEOUT: i64 = 10;
 /// How long a shim that says it runs is given to answer: it is about to listen, or about to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -145,7 +144,7 @@ impl Engine {
     fn neighbour(&self, container: &Container, namespaces: Namespaces) -> Result<Join> {
         let state = self.state(container)?;
         match self.connect(container)? {
-            Some(shim) if state.status == Status::Running => {
+            Some(shim) if state.status.has_process() => {
                 neighbour::find(container, &state, shim.peer()?, namespaces)
             }
             _ => Err(Error::new(format!(
@@ -224,15 +223,8 @@ impl Engine {
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
         let Created { container, held, launch } = created;
-        let prepared = protect(&launch).and_then(|()| {
-            let neighbours = self.neighbours(&launch.sharing)?;
-            if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.plan.cgroup) {
-                delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;
-            }
-            Ok((neighbours, self.wire(&container)?))
-        });
-        let (neighbours, wiring) = match prepared {
-            Ok(prepared) => prepared,
+        let supplies = match protect(&launch).and_then(|()| self.supply(&container, &launch)) {
+            Ok(supplies) => supplies,
             Err(error) if container.host_config.auto_remove => {
                 volumes::remove_anonymous(&self.folders.data, &container)?;
                 self.containers.remove(held)?;
@@ -243,22 +235,21 @@ impl Engine {
                 return Err(error);
             }
         };
-        let networks = self.networks.clone();
-        let anchor = self.rootless.as_ref().map(Rootless::hold).transpose()?;
-        let (containers, data) = (self.containers.clone(), self.folders.data.clone());
-        shim::start(Task {
-            containers,
-            data,
-            container,
-            launch,
-            held,
-            neighbours,
-            networks,
-            wiring,
-            anchor,
-            size,
-            attached,
-        })
+        shim::start(self, Task { container, held, launch, supplies, size, attached })
+    }
+
+    /// Gets what a start needs of others: their namespaces, addresses and ports.
+    pub(crate) fn supply(&self, container: &Container, launch: &Launch) -> Result<Supplies> {
+        let neighbours = self.neighbours(&launch.sharing)?;
+        if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.plan.cgroup) {
+            delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;
+        }
+        Ok(Supplies { neighbours, wiring: self.wire(container)? })
+    }
+
+    /// The descriptors that a shim needs of the engine's.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rootless.iter().flat_map(Rootless::descriptors)
     }
 
     /// Connects to the shim of a running container; `None` if it ends before that.
@@ -273,7 +264,7 @@ impl Engine {
                         container.short_id()
                     )));
                 }
-                Err(_) if self.state(container)?.status != Status::Running => return Ok(None),
+                Err(_) if !self.state(container)?.status.is_alive() => return Ok(None),
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
         }
@@ -284,47 +275,10 @@ impl Engine {
         self.containers.state(&container.id)
     }
 
-    /// Asks a container to end, and after `timeout` seconds makes it. Without a timeout, the container's own; a
-    /// negative one waits for ever. One that does not run is left as it is.
-    pub fn stop(&self, container: &Container, signal: Option<u8>, timeout: Option<i64>) -> Result<()> {
-        if self.state(container)?.status != Status::Running {
-            return Ok(());
-        }
-        let Some(mut connection) = self.connect(container)? else { return Ok(()) };
-        let signal = match (signal, &container.config.stop_signal) {
-            (Some(signal), _) => signal,
-            (None, Some(name)) => signals::parse(name)?,
-            (None, None) => libc::SIGTERM as u8,
-        };
-        connection.send(&Frame::Signal(signal))?;
-        let timeout = timeout.or(container.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-        if !await_end(&mut connection, patience)? {
-            connection.send(&Frame::Signal(libc::SIGKILL as u8))?;
-            await_end(&mut connection, None)?;
-        }
-        Ok(())
-    }
-
-    /// Sends a running container a signal; after SIGKILL, waits for its end.
-    pub fn kill(&self, container: &Container, signal: u8) -> Result<()> {
-        let not_running = || Error::new(format!("container {} is not running", container.id));
-        if self.state(container)?.status != Status::Running {
-            return Err(not_running());
-        }
-        let mut connection = self.connect(container)?.ok_or_else(not_running)?;
-        connection.send(&Frame::Signal(signal))?;
-        if i32::from(signal) == libc::SIGKILL {
-            await_end(&mut connection, None)?;
-            return Ok(());
-        }
-        connection.finish()
-    }
-
     /// Removes a container, with `volumes` also those that nobody named. One that runs is refused, or with
     /// `force` killed first.
     pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
-        if self.state(container)?.status == Status::Running {
+        if self.state(container)?.status.is_alive() {
             if !force {
                 return Err(Error::new(format!(
                     "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
@@ -332,8 +286,8 @@ impl Engine {
                 )));
             }
             if let Some(mut connection) = self.connect(container)? {
-                connection.send(&Frame::Signal(libc::SIGKILL as u8))?;
-                await_end(&mut connection, None)?;
+                connection.send(&Frame::Stop(libc::SIGKILL as u8))?;
+                life::await_end(&mut connection, None)?;
             }
         }
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
@@ -357,7 +311,7 @@ impl Engine {
         let users = containers.iter().filter(|container| container.image == image.id.to_string());
         for container in users.filter(|_| by_id || image.names.len() <= 1) {
             let user = container.short_id();
-            let running = self.state(container)?.status == Status::Running;
+            let running = self.state(container)?.status.is_alive();
             let conflict = match (by_id, running) {
                 (true, true) => format!(
                     "unable to delete {short} (cannot be forced) - image is being used by running container {user}"
@@ -433,34 +387,6 @@ fn own_oom_score() -> Result<i32> {
 fn is_id(text: &str, image: &Image) -> bool {
     let named = text.parse::<Reference>().is_ok_and(|name| image.names.contains(&name.or_latest()));
     !named && image.id.hex().starts_with(text.strip_prefix("sha256:").unwrap_or(text))
-}
-
-/// Waits until the shim says that its container has ended. Whether it did within `patience`.
-fn await_end(connection: &mut Connection, patience: Option<Duration>) -> Result<bool> {
-    // What is too far away to be told counts as never.
-    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
-    loop {
-        let (frames, closed) = match connection.receive()? {
-            Received::Frames(frames) => (frames, false),
-            Received::Closed(frames) => (frames, true),
-        };
-        if closed || frames.iter().any(|frame| matches!(frame, Frame::Exited(_))) {
-            return Ok(true);
-        }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Ok(false);
-        }
-        // Rounded up, so that the last round does not spin.
-        let timeout = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::MAX)
-        });
-        let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(connection), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(Error::kernel("wait for the shim", errno)),
-        }
-    }
 }
 
 /// Docker's default data folder has a fixed place, and so has ours; an ordinary user has folders of their own.

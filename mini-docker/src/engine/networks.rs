@@ -7,7 +7,7 @@ use std::path::Path;
 use pid_namespace::Namespaces;
 
 use super::Engine;
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::etc;
 use crate::networks::membership::{Connections, Membership};
@@ -121,18 +121,19 @@ impl Engine {
         wiring::check(network, membership)?;
         self.enter_network()?;
         let lock = self.networks.lock()?;
-        let mut container = self.containers.find(&container.id)?;
-        if container.networks.contains_key(&network.name) {
-            return Err(Error::new(format!(
-                "endpoint with name {} already exists in network {}",
-                container.name, network.name
-            )));
-        }
-        container.networks.insert(network.name.clone(), membership.clone());
-        if container.host_config.network_mode == "none" {
-            network.name.clone_into(&mut container.host_config.network_mode);
-        }
-        self.containers.finish(&container)?;
+        let container = self.containers.amend(&container.id, |container| {
+            if container.networks.contains_key(&network.name) {
+                return Err(Error::new(format!(
+                    "endpoint with name {} already exists in network {}",
+                    container.name, network.name
+                )));
+            }
+            container.networks.insert(network.name.clone(), membership.clone());
+            if container.host_config.network_mode == "none" {
+                network.name.clone_into(&mut container.host_config.network_mode);
+            }
+            Ok(())
+        })?;
         drop(lock);
         self.with_running(&container, |process, directory| {
             let plugged = self.networks.plug(&container, directory, process, &network.name, membership);
@@ -161,12 +162,14 @@ impl Engine {
     /// Records that a container is not to be in a network.
     fn forget_network(&self, container: &Container, name: &str) -> Result<()> {
         let _lock = self.networks.lock()?;
-        let mut container = self.containers.find(&container.id)?;
-        container.networks.remove(name);
-        if container.networks.is_empty() {
-            "none".clone_into(&mut container.host_config.network_mode);
-        }
-        self.containers.finish(&container)
+        let change = |container: &mut Container| {
+            container.networks.remove(name);
+            if container.networks.is_empty() {
+                "none".clone_into(&mut container.host_config.network_mode);
+            }
+            Ok(())
+        };
+        self.containers.amend(&container.id, change).map(drop)
     }
 
     /// Does something with a running container's process, and has the shim and the files in its `/etc` follow what has
@@ -177,7 +180,7 @@ impl Engine {
         act: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<()>,
     ) -> Result<()> {
         let state = self.state(container)?;
-        if state.status != Status::Running {
+        if !state.status.has_process() {
             return Ok(());
         }
         let neighbour = self.neighbour(container, Namespaces::NET)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use networking::{
     Attachment, Endpoint, Error as NetworkingError, Mac, Mapping, Reservation, Socket, dns, netns, nftables,
 };
+use nix::errno::Errno;
 
 use super::membership::{Connection, Connections, Membership, PublishedPort};
 use super::{Network, Networks, ports};
@@ -112,7 +113,7 @@ impl Networks {
             let host = Socket::open()?;
             let namespace = netns::of(process)?;
             self.ensure(&host, &plug.network)?;
-            Ok(plug.attachment.apply(&host, &Socket::open_in(namespace.as_fd())?, namespace.as_fd())?)
+            plug_in(&plug.attachment, &host, &Socket::open_in(namespace.as_fd())?, namespace.as_fd())
         });
         if plugged.is_err() {
             connections.networks.remove(&plug.network.name);
@@ -260,6 +261,18 @@ impl Networks {
     }
 }
 
+/// Makes a connection. The host's end is called after the container: one that is there already is left from the last run,
+/// whose network the kernel has not taken apart yet.
+fn plug_in(attachment: &Attachment, host: &Socket, inside: &Socket, namespace: BorrowedFd<'_>) -> Result<()> {
+    match attachment.apply(host, inside, namespace) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => {
+            attachment.detach(host)?;
+            Ok(attachment.apply(host, inside, namespace)?)
+        }
+        applied => Ok(applied?),
+    }
+}
+
 /// Keeps others from changing what a container has of networks.
 fn hold(directory: &Path) -> Result<Lock> {
     Lock::create(&directory.join("network.lock"))
@@ -375,7 +388,7 @@ impl Wiring {
         let inside = Socket::open_in(namespace.as_fd())?;
         for Plug { network, attachment } in &self.plugs {
             live.late.extend(self.networks.ensure(&host, network)?);
-            attachment.apply(&host, &inside, namespace.as_fd())?;
+            plug_in(attachment, &host, &inside, namespace.as_fd())?;
         }
         if !self.connections.ports.is_empty() {
             live.late.push(self.publish()?);

@@ -5,17 +5,19 @@
 //! before the start until everything is tidy, so "does it run?" is the question whether that lock is held.
 //!
 //! It has one thread, which waits in `poll(2)` for whatever comes first (`running`); `streams` are the descriptors
-//! between it and the container.
+//! between it and the container; `restart` is what it does between two runs.
 
+mod restart;
 mod running;
 mod streams;
 mod title;
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use cgroups::Cgroup;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
@@ -24,15 +26,16 @@ use runtime::Join;
 use rustix::fs::OFlags;
 
 use crate::container::{Container, State, Status};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs;
-use crate::networks::Networks;
 use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
 use crate::store::{Containers, Held};
 use crate::volumes;
 use crate::wire::{Connection, Frame};
-use running::{Client, Running};
+use restart::{Delays, Waited, await_restart};
+use running::{Change, Client, Running};
 
 /// What `ps` on the host shows for a shim.
 const NAME: &CStr = c"md-shim";
@@ -40,28 +43,33 @@ const NAME: &CStr = c"md-shim";
 /// What a shim needs to know.
 #[derive(Debug)]
 pub struct Task {
-    /// The containers' store.
-    pub containers: Containers,
-    /// The data folder.
-    pub data: PathBuf,
     /// Which container.
     pub container: Container,
-    /// How it is started.
-    pub launch: Launch,
     /// The hold on it.
     pub held: Held,
-    /// The containers whose namespaces it joins.
-    pub neighbours: Vec<Join>,
-    /// The networks.
-    pub networks: Networks,
-    /// What it has claimed of them, if anything.
-    pub wiring: Option<Wiring>,
-    /// What keeps an ordinary user's namespaces, where the engine is in those.
-    pub anchor: Option<OwnedFd>,
+    /// How it is started.
+    pub launch: Launch,
+    /// What that takes of others.
+    pub supplies: Supplies,
     /// The size of the user's terminal, lines and columns, if the container is to have one like it.
     pub size: Option<(u16, u16)>,
     /// Whether the command that asks for the start wants the output.
     pub attached: bool,
+}
+
+/// What a start takes of other containers, and of networks.
+#[derive(Debug)]
+pub struct Supplies {
+    /// The containers whose namespaces it joins.
+    pub neighbours: Vec<Join>,
+    /// What it has claimed of networks, if anything.
+    pub wiring: Option<Wiring>,
+}
+
+impl Supplies {
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.neighbours.iter().map(AsFd::as_fd).chain(self.wiring.iter().flat_map(Wiring::descriptors))
+    }
 }
 
 /// Connects to the shim of container `id`.
@@ -90,9 +98,9 @@ fn socket_path(directory: &File) -> PathBuf {
 
 /// Forks a shim for `task`. What it has to say, beginning with [`Frame::Started`] or [`Frame::Failed`], comes
 /// through the connection.
-pub fn start(task: Task) -> Result<Connection> {
+pub fn start(engine: &Engine, task: Task) -> Result<Connection> {
     let (ours, theirs) = UnixStream::pair().map_err(|error| Error::kernel("make a socket", error))?;
-    spawn(Namespaces::NONE, None, move || match serve(task, Connection::new(theirs)) {
+    spawn(Namespaces::NONE, None, move || match serve(engine, task, Connection::new(theirs)) {
         Ok(()) => 0,
         Err(error) => {
             tracing::info!("the shim fails: {error}");
@@ -103,115 +111,221 @@ pub fn start(task: Task) -> Result<Connection> {
 }
 
 /// The shim's life.
-fn serve(task: Task, mut command: Connection) -> Result<()> {
-    let Task {
-        containers,
-        data,
-        container,
-        launch,
-        held,
-        neighbours,
-        networks,
-        wiring,
-        anchor,
-        size,
-        attached,
-    } = task;
+fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
+    let Task { container, held, launch, supplies, size, attached } = task;
     let mut kept = vec![held.lock.as_fd(), command.as_fd()];
-    kept.extend(neighbours.iter().map(AsFd::as_fd));
-    kept.extend(wiring.iter().flat_map(Wiring::descriptors));
-    kept.extend(anchor.iter().map(AsFd::as_fd));
+    kept.extend(supplies.descriptors());
+    kept.extend(engine.descriptors());
     detach(&kept)?;
     title::set(&format!("{} {}", NAME.to_string_lossy(), container.short_id()))?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
-    let mut state = containers.state(&container.id)?;
-    let exec_directory = containers.exec_directory(&container.id);
-    let mut running =
-        match Running::start(&containers, &launch, &neighbours, &networks, wiring.as_ref(), size) {
-            Ok(running) => running,
-            Err(error) => {
-                let tidied = remove_cgroup(&launch);
-                let released = networks.release(&container.id, &exec_directory);
-                let code = error.exit_code().unwrap_or(125);
-                state = State { exit_code: code, error: error.to_string(), ..state };
-                let concluded = conclude(&containers, &data, &container, held, &state);
-                // Whatever else failed, this is the reason.
-                command.send(&Frame::Failed { code, message: error.to_string() })?;
-                command.finish()?;
-                return tidied.and(released).and(concluded);
-            }
-        };
-    state = State {
-        status: Status::Running,
-        pid: running.child.pid().as_raw(),
-        started_at: logs::now(),
-        finished_at: String::new(),
-        ..State::default()
+    let state = engine.containers().state(&container.id)?;
+    let state = State { restart_count: 0, stopped_by_hand: false, ..state };
+    let mut shim = Shim { engine, container, held, state };
+    let mut run = match shim.run(launch, supplies, size) {
+        Ok(run) => run,
+        Err(error) => return shim.give_up(command, &error),
     };
-    containers.write_state(&container, &state)?;
-    let listener = listen(&containers, &container.id)?;
-    let mut command = Client::new(command, attached, attached && container.config.stdin_once);
+    let listener = listen(engine.containers(), &shim.container.id)?;
+    let mut command = Client::new(command, attached, attached && shim.container.config.stdin_once);
     command.tell(&Frame::Started);
     release_streams()?;
-    running.clients.push(command);
-    let exit = running.watch(&listener)?;
-    // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
-    let released = networks.release(&container.id, &exec_directory);
-    drop((running.live.names.take(), wiring));
+    run.running.clients.push(command);
+    let mut delays = Delays::default();
+    loop {
+        let began = Instant::now();
+        let exit = run.running.watch(&listener, &mut |change| shim.note(change))?;
+        let delay = delays.next(began.elapsed());
+        if !shim.is_to_restart(exit)? {
+            return shim.end(run, exit);
+        }
+        let clients = shim.rest(run, exit)?;
+        farewell(clients, exit.code());
+        match await_restart(&listener, delay)? {
+            Waited::ToTheEnd => {}
+            Waited::Stopped(clients) => {
+                shim.state.status = Status::Exited;
+                shim.state.stopped_by_hand = true;
+                let code = shim.state.exit_code;
+                return shim.conclude(clients, code);
+            }
+        }
+        run = match shim.run_again() {
+            Ok(run) => run,
+            Err(error) => {
+                shim.state = State { status: Status::Exited, error: error.to_string(), ..shim.state.clone() };
+                let code = shim.state.exit_code;
+                return shim.conclude(Vec::new(), code);
+            }
+        };
+    }
+}
 
-    if container.host_config.auto_remove {
+/// A container in the hands of its shim.
+struct Shim<'a> {
+    engine: &'a Engine,
+    container: Container,
+    held: Held,
+    /// What is recorded of it.
+    state: State,
+}
+
+/// One run of a container.
+struct Run {
+    launch: Launch,
+    running: Running,
+    /// Addresses and ports that are its own for as long as this is there.
+    supplies: Supplies,
+}
+
+impl Shim<'_> {
+    /// Starts the container. If that fails, nothing is left of the attempt.
+    fn run(&mut self, launch: Launch, supplies: Supplies, size: Option<(u16, u16)>) -> Result<Run> {
+        match Running::start(self.engine, &launch, &supplies, size) {
+            Ok(running) => {
+                self.state = State {
+                    status: Status::Running,
+                    pid: running.child.pid().as_raw(),
+                    started_at: logs::now(),
+                    finished_at: String::new(),
+                    restart_count: self.state.restart_count,
+                    ..State::default()
+                };
+                self.engine.containers().write_state(&self.container, &self.state)?;
+                Ok(Run { launch, running, supplies })
+            }
+            Err(error) => {
+                let tidied = remove_cgroup(&launch);
+                self.release_networks().and(tidied).map_or_else(Err, |()| Err(error))
+            }
+        }
+    }
+
+    /// Starts the container once more, as its record is by now.
+    fn run_again(&mut self) -> Result<Run> {
+        let missing = || Error::missing(format!("No such container: {}", self.container.id));
+        self.container = self.engine.containers().read(&self.container.id)?.ok_or_else(missing)?;
+        let launch = self.engine.launch(&self.container)?;
+        let supplies = self.engine.supply(&self.container, &launch)?;
+        self.state.restart_count += 1;
+        self.run(launch, supplies, None)
+    }
+
+    /// Records what a client has done to the container.
+    fn note(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::StoppedByHand => self.state.stopped_by_hand = true,
+            Change::Frozen(frozen) => {
+                self.state.status = if frozen { Status::Paused } else { Status::Running };
+            }
+        }
+        self.engine.containers().write_state(&self.container, &self.state)
+    }
+
+    /// Whether the container is to be started again after this end.
+    fn is_to_restart(&self, exit: Exit) -> Result<bool> {
+        if self.state.stopped_by_hand {
+            return Ok(false);
+        }
+        // The policy may have been changed meanwhile.
+        let container = self.engine.containers().read(&self.container.id)?;
+        let policy = container.map(|container| container.host_config.restart_policy);
+        Ok(policy.is_some_and(|policy| policy.applies(exit.code(), self.state.restart_count)))
+    }
+
+    /// The container could not be started at all.
+    fn give_up(mut self, mut command: Connection, error: &Error) -> Result<()> {
+        let code = error.exit_code().unwrap_or(125);
+        self.state.exit_code = code;
+        self.state.error = error.to_string();
+        let concluded = self.conclude(Vec::new(), code);
+        // Whatever else failed, this is the reason.
+        command.send(&Frame::Failed { code, message: error.to_string() })?;
+        command.finish()?;
+        concluded
+    }
+
+    /// Records an end after which the container will be started again; who was connected to it then.
+    fn rest(&mut self, run: Run, exit: Exit) -> Result<Vec<Client>> {
+        let clients = self.put_away(run, exit, Status::Restarting)?;
+        self.engine.containers().write_state(&self.container, &self.state)?;
+        Ok(clients)
+    }
+
+    /// The container has ended, and stays so.
+    fn end(mut self, run: Run, exit: Exit) -> Result<()> {
+        if !self.container.host_config.auto_remove {
+            let clients = self.put_away(run, exit, Status::Exited)?;
+            return self.conclude(clients, exit.code());
+        }
+        // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
+        let released = self.release_networks();
+        let Run { launch, running, supplies } = run;
+        let clients = running.clients;
+        drop((running.live, supplies));
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
-        let held = containers.retire(held)?;
-        farewell(running.clients, exit);
+        let held = self.engine.containers().retire(self.held)?;
+        farewell(clients, exit.code());
         released?;
         remove_cgroup(&launch)?;
-        volumes::remove_anonymous(&data, &container)?;
-        return containers.remove(held);
+        volumes::remove_anonymous(&self.engine.folders().data, &self.container)?;
+        self.engine.containers().remove(held)
     }
-    state = State {
-        status: Status::Exited,
-        pid: 0,
-        exit_code: exit.code(),
-        // A cgroup's count of its killed is gone with it.
-        oom_killed: launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
-        error: running.log_failure.take().unwrap_or_default(),
-        finished_at: logs::now(),
-        ..state
-    };
-    let tidied = remove_cgroup(&launch);
-    let concluded = conclude(&containers, &data, &container, held, &state);
-    // Whatever failed, the exit code is known.
-    farewell(running.clients, exit);
-    released.and(tidied).and(concluded)
+
+    /// Gives back what a run had, and takes down how it ended.
+    fn put_away(&mut self, run: Run, exit: Exit, status: Status) -> Result<Vec<Client>> {
+        let Run { launch, mut running, supplies } = run;
+        let released = self.release_networks();
+        drop((running.live.names.take(), supplies));
+        self.state = State {
+            status,
+            pid: 0,
+            exit_code: exit.code(),
+            // A cgroup's count of its killed is gone with it.
+            oom_killed: launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
+            error: running.log_failure.take().unwrap_or_default(),
+            finished_at: logs::now(),
+            ..self.state.clone()
+        };
+        released.and(remove_cgroup(&launch))?;
+        Ok(running.clients)
+    }
+
+    fn release_networks(&self) -> Result<()> {
+        let id = &self.container.id;
+        self.engine.networks().release(id, &self.engine.containers().exec_directory(id))
+    }
+
+    /// Records the end, or removes what removes itself, and lets go of the container.
+    fn conclude(self, clients: Vec<Client>, code: u8) -> Result<()> {
+        let Self { engine, container, held, state } = self;
+        let containers = engine.containers();
+        let concluded = if container.host_config.auto_remove {
+            volumes::remove_anonymous(&engine.folders().data, &container)
+                .and_then(|()| containers.remove(held))
+        } else {
+            containers
+                .write_state(&container, &state)
+                .and_then(|()| containers.settle(&held))
+                .map(|()| drop(held))
+        };
+        // Whatever failed, the exit code is known.
+        farewell(clients, code);
+        concluded
+    }
 }
 
 /// Tells everybody who is still connected that the container has ended.
-fn farewell(mut clients: Vec<Client>, exit: Exit) {
+fn farewell(mut clients: Vec<Client>, code: u8) {
     // First all, without waiting: one that does not read must not keep the others from hearing it.
     for client in &mut clients {
-        client.tell(&Frame::Exited(exit.code()));
+        client.tell(&Frame::Exited(code));
     }
     for client in clients {
         if let Err(error) = client.connection.finish() {
             tracing::info!("a client went before the end: {error}");
         }
     }
-}
-
-/// Records the end, or removes what removes itself, and lets go of the container.
-fn conclude(
-    containers: &Containers,
-    data: &Path,
-    container: &Container,
-    held: Held,
-    state: &State,
-) -> Result<()> {
-    if container.host_config.auto_remove {
-        volumes::remove_anonymous(data, container)?;
-        return containers.remove(held);
-    }
-    containers.write_state(container, state)?;
-    containers.settle(&held)
 }
 
 fn remove_cgroup(launch: &Launch) -> Result<()> {

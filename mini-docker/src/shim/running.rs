@@ -5,21 +5,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use cgroups::Cgroup;
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Child, Exit};
-use runtime::{Inputs, Join, console, own_program};
+use runtime::{Inputs, console, own_program};
 use rustix::buffer::spare_capacity;
 use user_namespace::IdMaps;
 
+use super::Supplies;
 use super::streams::{self, Ends};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs::{Stream, Writer};
 use crate::networks::Networks;
 use crate::networks::membership::Connections;
-use crate::networks::wiring::{self, Live, Wiring};
+use crate::networks::wiring::{self, Live};
 use crate::plan::Launch;
-use crate::store::Containers;
 use crate::wire::{Connection, Frame, Received};
 
 /// Bytes taken from the container at once.
@@ -48,7 +50,17 @@ pub(super) struct Running {
     outputs: Vec<(Stream, OwnedFd)>,
     /// The terminal's master, if it has one.
     terminal: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
     pub(super) clients: Vec<Client>,
+}
+
+/// What a client has done to the container.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// It is to end, and not to be started again by itself.
+    StoppedByHand,
+    /// Its processes are frozen, or go on.
+    Frozen(bool),
 }
 
 /// Somebody connected to the shim.
@@ -78,13 +90,13 @@ impl Client {
 impl Running {
     /// Starts the container. If that fails, its processes are gone; what else was made for it is the caller's to remove.
     pub(super) fn start(
-        containers: &Containers,
+        engine: &Engine,
         launch: &Launch,
-        neighbours: &[Join],
-        networks: &Networks,
-        wiring: Option<&Wiring>,
+        supplies: &Supplies,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
+        let containers = engine.containers();
+        let Supplies { neighbours, wiring } = supplies;
         let log = Writer::open(&containers.log(&launch.id))?;
         let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
         let (streams, pending) = if launch.tty {
@@ -99,7 +111,7 @@ impl Running {
         let program = if launch.plan.init { Some(own_program::open()?) } else { None };
         let inputs = Inputs { streams, joins: neighbours, shared_memory, program };
         let (child, live) = runtime::start(&launch.plan, inputs, |child| {
-            wiring.map_or(Ok(Live::default()), |wiring| wiring.connect(child.as_fd()))
+            wiring.as_ref().map_or(Ok(Live::default()), |wiring| wiring.connect(child.as_fd()))
         })?;
         let Ends { input, outputs, terminal } = match pending.take() {
             Ok(ends) => ends,
@@ -111,7 +123,7 @@ impl Running {
         Ok(Self {
             child,
             live,
-            networks: networks.clone(),
+            networks: engine.networks().clone(),
             directory: containers.exec_directory(&launch.id),
             log,
             log_failure: None,
@@ -120,12 +132,17 @@ impl Running {
             input_ends: false,
             outputs,
             terminal,
+            cgroup: launch.plan.cgroup.clone(),
             clients: Vec::new(),
         })
     }
 
-    /// Passes things back and forth until the container has ended.
-    pub(super) fn watch(&mut self, listener: &UnixListener) -> Result<Exit> {
+    /// Passes things back and forth until the container has ended. What a client has done to it is given to `note`.
+    pub(super) fn watch(
+        &mut self,
+        listener: &UnixListener,
+        note: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<Exit> {
         loop {
             let ready = self.poll(listener)?;
             if let Some(server) = self.live.names.as_mut().filter(|_| ready.names) {
@@ -138,7 +155,7 @@ impl Running {
                 self.drain(stream)?;
             }
             for (index, has_said) in ready.clients {
-                self.serve_client(index, has_said)?;
+                self.serve_client(index, has_said, note)?;
             }
             self.forget_gone();
             if ready.listener {
@@ -262,7 +279,12 @@ impl Running {
     }
 
     /// Does what a client asks for.
-    fn serve_client(&mut self, index: usize, has_said: bool) -> Result<()> {
+    fn serve_client(
+        &mut self,
+        index: usize,
+        has_said: bool,
+        note: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<()> {
         let client = &mut self.clients[index];
         let received = client.connection.flush().and_then(|()| {
             if has_said { client.connection.receive() } else { Ok(Received::Frames(Vec::new())) }
@@ -280,6 +302,22 @@ impl Running {
                 Frame::StdinEnd => self.end_input(),
                 Frame::Attach => self.clients[index].attached = true,
                 Frame::Signal(signal) => forgive(self.child.signal(i32::from(signal))),
+                Frame::Stop(signal) => {
+                    note(Change::StoppedByHand)?;
+                    forgive(self.child.signal(i32::from(signal)));
+                    // One that is frozen would die later only (on cgroup v1).
+                    if i32::from(signal) == libc::SIGKILL {
+                        forgive(self.freeze(false));
+                    }
+                }
+                Frame::Freeze(frozen) => {
+                    let done = self.freeze(frozen).and_then(|()| note(Change::Frozen(frozen)));
+                    let answer = done.map_or_else(
+                        |error| Frame::Failed { code: 1, message: error.to_string() },
+                        |()| Frame::Done,
+                    );
+                    self.clients[index].tell(&answer);
+                }
                 Frame::Resize { rows, columns } => {
                     forgive(
                         self.terminal.as_ref().map_or(Ok(()), |tty| console::set_size(tty, rows, columns)),
@@ -291,6 +329,17 @@ impl Running {
         }
         self.clients[index].gone |= closed;
         if self.waiting.is_empty() { Ok(()) } else { self.feed() }
+    }
+
+    /// Freezes the container's processes, or lets them go on.
+    fn freeze(&self, frozen: bool) -> Result<()> {
+        let Some(cgroup) = &self.cgroup else {
+            return Err(Error::new(
+                "cannot freeze a container that has no cgroup (see 'mini-docker doctor' for how to get one)",
+            ));
+        };
+        let done = if frozen { cgroup.freeze() } else { cgroup.thaw() };
+        Ok(done?)
     }
 
     /// The container is in other networks now: gives it a name server, if there are names, and it has none yet.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mini_docker::container::Config;
 use mini_docker::create::Request;
-use mini_docker::host_config::HostConfig;
+use mini_docker::host_config::{HostConfig, Restart, RestartPolicy};
 use mini_docker::{Error, Result, mounts};
 
 use super::options;
@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// Remove the container, and its anonymous volumes, when it ends
     #[arg(long)]
     rm: bool,
+    /// Start the container again when it ends: no, on-failure[:COUNT], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    restart: RestartPolicy,
     /// A name for the container
     #[arg(long)]
     name: Option<String>,
@@ -141,7 +144,11 @@ impl Settings {
             stop_timeout: self.stop_timeout,
             ..Config::default()
         };
+        if self.rm && self.restart.name != Restart::No {
+            return Err(Error::new("conflicting options: cannot specify both --restart and --rm"));
+        }
         let mut host_config = HostConfig {
+            restart_policy: self.restart,
             binds: self.volume,
             tmpfs: self.tmpfs.iter().map(|text| options::target_and_options(text)).collect(),
             auto_remove: self.rm,
