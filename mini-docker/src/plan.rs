@@ -12,6 +12,7 @@ use chroot::mount::{Attributes, Propagation};
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Program, Source};
 use overlay_layers::{Marks, Overlay, Upper};
+use pid_namespace::Namespaces;
 use runtime::{Base, Plan, User};
 use user_namespace::IdMaps;
 
@@ -223,7 +224,10 @@ fn root(
     inner.sort_by_key(|mount| mount.target.components().count());
     plan.mounts.extend(inner);
     if let Some(maps) = maps {
-        user_namespace::root::adapt(&mut plan, maps, sharing.own() | sharing.own_cgroup());
+        // What belongs to another of a user's containers is in the same user namespace, and its file systems may be
+        // mounted too: bound from the host, /proc would show the host's processes.
+        let joined = sharing.joined().iter().fold(Namespaces::NONE, |set, (kind, _)| set | *kind);
+        user_namespace::root::adapt(&mut plan, maps, sharing.own() | joined | sharing.own_cgroup());
     }
     if facts.own_ids.is_some() {
         user_namespace::root::host_devices(&mut plan);
