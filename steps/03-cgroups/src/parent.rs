@@ -46,13 +46,16 @@ pub(crate) fn parent_path(parent: &str) -> Result<PathBuf> {
 pub(crate) fn make(hierarchy: &Hierarchy, root: &Path, path: &Path) -> Result<PathBuf> {
     let directory = root.join(path);
     let cpuset = !hierarchy.is_v2() && hierarchy.root("cpuset") == Some(root);
-    if hierarchy.is_v2() {
-        enable(root, path.parent().unwrap_or(path))?;
-    }
     // Mostly only the last directory is missing. Where more are, another process may be removing an empty parent at the
     // same moment: then it is made once more.
     let mut attempts = 0..8;
     loop {
+        if hierarchy.is_v2() {
+            match enable(root, path.parent().unwrap_or(path)) {
+                Err(Error::Kernel { errno: Errno::ENOENT, .. }) if attempts.next().is_some() => continue,
+                enabled => enabled?,
+            }
+        }
         match mkdir(&directory) {
             Ok(()) => break,
             Err(Errno::ENOENT) if attempts.next().is_some() => make_above(root, path, cpuset)?,
