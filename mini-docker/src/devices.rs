@@ -117,10 +117,7 @@ fn node(path: &Path, metadata: &fs::Metadata) -> Option<Device> {
 fn rule(device: &Device, permissions: &str) -> DeviceRule {
     DeviceRule {
         allow: true,
-        kind: match device.kind {
-            Kind::Char => DeviceKind::Char,
-            Kind::Block => DeviceKind::Block,
-        },
+        kind: if device.kind == Kind::Char { DeviceKind::Char } else { DeviceKind::Block },
         major: Some(device.major),
         minor: Some(device.minor),
         read: permissions.contains('r'),

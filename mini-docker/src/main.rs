@@ -9,7 +9,7 @@ use mini_docker::{hello, inside, terminal};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use pid_namespace::init;
-use runtime::child::INIT;
+use runtime::init::INIT;
 use runtime::own_program;
 
 fn main() -> ExitCode {

@@ -9,11 +9,14 @@ use capabilities::Set;
 use cgroups::{Cgroup, Hierarchy};
 use chroot::devices::Device;
 use chroot::mount::{Attributes, Propagation};
+use chroot::plan::Finer;
 use chroot::program::DEFAULT_PATH;
 use chroot::{Mount, Program, Source};
 use overlay_layers::{Marks, Overlay, Upper};
 use pid_namespace::Namespaces;
-use runtime::{Base, Plan, User};
+use runtime::hooks::{Hooks, Subject};
+use runtime::schedule::Schedule;
+use runtime::{Base, Plan, Process, User};
 use user_namespace::IdMaps;
 
 use crate::confinement;
@@ -135,6 +138,8 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
     let own_names = sharing.uts == Share::Own;
     let plan = Plan {
         namespaces: sharing.own() | sharing.own_cgroup(),
+        joined: Vec::new(),
+        clocks: None,
         hostname: own_names.then(|| config.hostname.clone()),
         domainname: Some(config.domainname.clone()).filter(|name| own_names && !name.is_empty()),
         base: Base::Overlay(overlay),
@@ -148,23 +153,32 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
             maps.as_ref().or(facts.own_ids.as_ref()),
         )?,
         limits,
-        rlimits: ulimits::rlimits(&ulimits),
+        writes: Vec::new(),
         sysctls: sysctls::plan(
             host,
             sharing.network == Share::Own,
             sharing.ipc == Share::Own,
             rootless || maps.is_some(),
         )?,
-        oom_score_adj,
-        confinement,
+        own_keyring: true,
+        process: Process {
+            program: Program { args: container.command(), env: environment(container) },
+            user: User::Named { user: config.user.clone(), groups: host.group_add.clone() },
+            working_dir: PathBuf::from(if config.working_dir.is_empty() { "/" } else { &config.working_dir }),
+            umask: None,
+            rlimits: ulimits::rlimits(&ulimits),
+            oom_score_adj,
+            schedule: Schedule::default(),
+            confinement,
+            descriptors: 0,
+        },
         in_user_namespace: rootless || maps.is_some(),
         maps,
         cgroup: facts.hierarchy.as_ref().map(|hierarchy| cgroup(container, hierarchy)).transpose()?,
-        program: Program { args: container.command(), env: environment(container) },
         init: host.init,
-        user: User::Named { user: config.user.clone(), groups: host.group_add.clone() },
-        working_dir: PathBuf::from(if config.working_dir.is_empty() { "/" } else { &config.working_dir }),
         dies_with_parent: true,
+        hooks: Hooks::default(),
+        subject: Subject::default(),
     };
     Ok(Launch {
         id: container.id.clone(),
@@ -272,7 +286,14 @@ fn user_mount(mount: &MountPoint) -> Result<Mount> {
             return Err(Error::new(format!("invalid propagation mode {other} for {target}")));
         }
     };
-    Ok(Mount { target: mount.destination.clone(), source, attributes, propagation, follow: true })
+    Ok(Mount {
+        target: mount.destination.clone(),
+        source,
+        attributes,
+        propagation,
+        follow: true,
+        finer: Finer::default(),
+    })
 }
 
 /// A tmpfs with options as mount(8) takes them: flags of the mount, and settings of the file system.
@@ -293,7 +314,7 @@ fn tmpfs(options: &[String], readonly: bool) -> (Source, Attributes) {
             }),
         }
     }
-    (Source::Filesystem { fstype: "tmpfs", options: settings }, attributes)
+    (Source::Filesystem { fstype: "tmpfs".into(), device: None, options: settings }, attributes)
 }
 
 /// The program's environment: what Docker always sets, then the image's and the user's, later ones winning.

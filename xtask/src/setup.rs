@@ -45,15 +45,14 @@ const TESTS: &[Need] = &[
     need("psql", "postgresql-client", "asks a database in a container"),
     need("newuidmap", "uidmap", "sets the id maps of ordinary users"),
     need("slirp4netns", "slirp4netns", "connects an ordinary user's containers to the outside"),
+    need("runc", "runc", "an OCI runtime, to compare with ours"),
+    need("podman", "podman", "an engine that uses our runtime"),
+    need("ctr", "containerd", "another one"),
     need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
 ];
 
-const PEERS: &[Need] = &[
-    need("runc", "runc", "to compare with"),
-    need("crun", "crun", "to compare with"),
-    need("bwrap", "bubblewrap", "to compare with"),
-    need("podman", "podman", "to compare with"),
-];
+const PEERS: &[Need] =
+    &[need("crun", "crun", "to compare with"), need("bwrap", "bubblewrap", "to compare with")];
 
 impl Options {
     /// Installs what is missing, and makes the busybox image.

@@ -1,5 +1,7 @@
 //! What a container finds in `/dev`: six devices and a few links, and nothing of the host's.
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev};
@@ -31,6 +33,19 @@ pub enum Kind {
     Char,
     /// In blocks, at any place: a disk.
     Block,
+    /// No device at all, but a pipe with a name, which an OCI config may list among them.
+    Fifo,
+}
+
+impl Kind {
+    /// What `mknod(2)` calls it.
+    pub const fn file_type(self) -> FileType {
+        match self {
+            Self::Char => FileType::CharacterDevice,
+            Self::Block => FileType::BlockDevice,
+            Self::Fifo => FileType::Fifo,
+        }
+    }
 }
 
 /// The devices every container has (OCI runtime spec, "Default Devices"). `/dev/console` comes with a terminal,
@@ -67,8 +82,11 @@ pub(crate) fn populate(root: Rooted<'_>, devices: &[Device]) -> Result<()> {
     }
     let dev = root.open_without_links(Path::new("/dev"), OFlags::PATH | OFlags::DIRECTORY)?;
     for (name, target) in LINKS {
-        rustix::fs::symlinkat(*target, &dev, *name)
-            .map_err(|errno| Error::new("make the link", format!("/dev/{name}"), errno))?;
+        match rustix::fs::symlinkat(*target, &dev, *name) {
+            // Where `/dev` is the image's own, it may have them.
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(Error::new("make the link", format!("/dev/{name}"), errno)),
+        }
     }
     Ok(())
 }
@@ -81,17 +99,18 @@ fn make(root: Rooted<'_>, device: &Device) -> Result<()> {
         return Err(failed(rustix::io::Errno::INVAL));
     };
     let parent = root.make_dir(parent)?;
-    let kind = match device.kind {
-        Kind::Char => FileType::CharacterDevice,
-        Kind::Block => FileType::BlockDevice,
-    };
+    let kind = device.kind.file_type();
     // mknod(2) takes the umask off the mode. A chmod(2) afterwards would go by the name once more, and where the parent
     // is a volume, another container may have put a link to a file of the host's in the node's place.
     let umask = rustix::process::umask(Mode::empty());
     let mode = Mode::from_raw_mode(device.mode);
     let made = rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor));
     rustix::process::umask(umask);
-    made.map_err(failed)?;
+    match made {
+        // Another run of the same bundle, in an image's own `/dev`, has made it.
+        Err(rustix::io::Errno::EXIST) if is_there(&parent, name, kind, device) => return Ok(()),
+        made => made.map_err(failed)?,
+    }
     if device.owner != (0, 0) {
         let (user, group) = device.owner;
         let (user, group) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(group));
@@ -99,4 +118,12 @@ fn make(root: Rooted<'_>, device: &Device) -> Result<()> {
             .map_err(failed)?;
     }
     Ok(())
+}
+
+/// Whether `name` in `parent` is `device` already.
+fn is_there(parent: &OwnedFd, name: &OsStr, kind: FileType, device: &Device) -> bool {
+    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == kind
+            && (kind == FileType::Fifo || stat.st_rdev == makedev(device.major, device.minor))
+    })
 }

@@ -10,12 +10,14 @@
 //! | [`mount`] | the mount API by file descriptor |
 //! | [`resolve`] | paths inside a root that cannot lead out of it |
 //! | [`devices`] | the contents of `/dev` |
+//! | `copy` | what a new file system takes over from the directory below it |
 //! | `pivot` | the change of root |
 //! | [`program`] | the last thing: become the container's program |
 //!
 //! The flow: decide a [`Plan`], take a tree ([`mount::clone_tree`] of a directory here, an overlay in step 4),
 //! and [`enter`] it.
 
+mod copy;
 pub mod devices;
 mod error;
 pub mod mount;
@@ -42,6 +44,13 @@ use resolve::Rooted;
 /// The namespace must be this process's own ([`private_mounts`], or a clone with `CLONE_NEWNS`), and `tree` a
 /// mount attached nowhere. `at` is any directory to attach it to on the way; it is not visible afterwards.
 pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
+    build(tree, at, plan)?;
+    change_root(tree, plan)
+}
+
+/// The first half of [`enter`]: everything is in its place, and the host's files are still there, with the new root at
+/// `at`.
+pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
     // Copies of host trees are taken first: a shared one stays in its peer group only if it is copied before
     // this namespace's mounts are made private.
     let trees = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -69,24 +78,39 @@ pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
         tracing::info!("make the root read-only");
         mount::set_attributes(tree, Attributes { readonly: true, ..Attributes::default() }, false)?;
     }
-    pivot::pivot(tree)
+    Ok(())
+}
+
+/// The second half of [`enter`]: what was built becomes the root, and nothing else is left.
+pub fn change_root(tree: &OwnedFd, plan: &Plan) -> Result<()> {
+    pivot::pivot(tree)?;
+    match plan.propagation {
+        // As `build` left it.
+        Propagation::Private => Ok(()),
+        other => mount::set_propagation(tree, other, false),
+    }
 }
 
 /// The tree that `mount` will attach, attached nowhere yet.
 fn open(mount: &Mount) -> Result<OwnedFd> {
     match &mount.source {
-        Source::Filesystem { fstype, options } => {
-            let context = mount::Context::open(fstype)?;
+        Source::Filesystem { fstype, device, options } => {
+            let context = mount::Context::of_device(fstype, device.as_deref().unwrap_or(fstype))?;
             for (key, value) in options {
                 context.set(key, value.as_deref())?;
             }
-            context.mount(Attributes { readonly: false, ..mount.attributes })
+            let tree = context.mount(Attributes { readonly: false, ..mount.attributes })?;
+            mount.finer.change.apply(&tree, false)?;
+            mount.finer.change_all.apply(&tree, true)?;
+            Ok(tree)
         }
         Source::Bind { from, recursive } => {
             let tree = mount::clone_tree(from, *recursive)?;
             if mount.attributes != Attributes::default() {
                 mount::set_attributes(&tree, mount.attributes, *recursive)?;
             }
+            mount.finer.change.apply(&tree, false)?;
+            mount.finer.change_all.apply(&tree, true)?;
             Ok(tree)
         }
     }
@@ -117,9 +141,12 @@ fn furnish(root: Rooted<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
         root.open_without_links(&mount.target, OFlags::PATH)
             .map_err(|error| error.hint("an image may not make this a symbolic link"))?
     };
+    if mount.finer.copy_up {
+        copy::contents(root, &mount.target, tree)?;
+    }
     mount::attach(tree, &target, &mount.target)?;
     // A tree has the propagation of the mount it joins until it is told otherwise.
-    mount::set_propagation(tree, mount.propagation, true)
+    mount::set_propagation(tree, mount.propagation, !mount.finer.flat)
 }
 
 /// A volume on top of `/proc`, or of a part of it, would undo the masking (CVE-2019-16884). What counts is

@@ -76,6 +76,32 @@ impl fmt::Display for Attributes {
     }
 }
 
+/// A change of mount flags beyond [`Attributes`], as bits of `MOUNT_ATTR_*` (`mount_setattr(2)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Flags to set.
+    pub set: u64,
+    /// Flags to clear, before the others are set. All of `MOUNT_ATTR__ATIME` is cleared before any of it is set.
+    pub clear: u64,
+}
+
+impl Change {
+    /// Makes the change to `tree`, or with `recursive` to all mounts in it.
+    pub fn apply(self, tree: &impl AsFd, recursive: bool) -> Result<()> {
+        if self == Self::default() {
+            return Ok(());
+        }
+        let attr = MountAttr { attr_set: self.set, attr_clr: self.clear, ..MountAttr::default() };
+        mount_setattr(tree.as_fd(), recursive, &attr).map_err(|errno| {
+            let error = Error::new("change the flags of", "a mount", errno);
+            match errno {
+                Errno::EPERM => error.hint("in a user namespace, flags that came from outside are locked"),
+                _ => error,
+            }
+        })
+    }
+}
+
 /// Whether mounts made later on one side show up on the other (`mount_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
@@ -86,6 +112,8 @@ pub enum Propagation {
     Slave,
     /// Both ways.
     Shared,
+    /// Neither way, and it cannot be bound elsewhere.
+    Unbindable,
 }
 
 impl Propagation {
@@ -94,6 +122,7 @@ impl Propagation {
             Self::Private => libc::MS_PRIVATE,
             Self::Slave => libc::MS_SLAVE,
             Self::Shared => libc::MS_SHARED,
+            Self::Unbindable => libc::MS_UNBINDABLE,
         }
     }
 }
@@ -108,11 +137,16 @@ pub struct Context {
 impl Context {
     /// Asks the kernel for a file system of type `fstype`, such as `proc` or `tmpfs`.
     pub fn open(fstype: &str) -> Result<Self> {
+        Self::of_device(fstype, fstype)
+    }
+
+    /// Likewise, of one that lies on `device`, or has another name in `/proc/mounts`.
+    pub fn of_device(fstype: &str, device: &str) -> Result<Self> {
         let fd = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(|errno| Error::new("open the file system type", fstype, errno))?;
         let context = Self { fstype: fstype.to_owned(), fd };
         // What stands first in a line of /proc/mounts, where there is no device: by custom, the type once more.
-        context.set("source", Some(fstype))?;
+        context.set("source", Some(device))?;
         Ok(context)
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Everything here is plain data: it can be printed, compared, and tested without privileges.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::devices::{self, Device};
-use crate::mount::{Attributes, Propagation};
+use crate::mount::{Attributes, Change, Propagation};
 
 /// One mount inside the new root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,21 @@ pub struct Mount {
     pub propagation: Propagation,
     /// Whether `target` may be, or lead through, a symbolic link of the image's. It is followed inside the root.
     pub follow: bool,
+    /// What few mounts need.
+    pub finer: Finer,
+}
+
+/// What few mounts need: the finer points that an OCI config may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Finer {
+    /// Other flags of the mount itself.
+    pub change: Change,
+    /// Other flags of it and of all that is mounted in it.
+    pub change_all: Change,
+    /// Whether the propagation is of the mount itself only, and not of what is mounted in it.
+    pub flat: bool,
+    /// Whether what is in the directory below is copied into the new file system.
+    pub copy_up: bool,
 }
 
 /// What is mounted.
@@ -29,7 +45,9 @@ pub enum Source {
     /// A file system made for this container.
     Filesystem {
         /// Its type, such as `proc`.
-        fstype: &'static str,
+        fstype: Cow<'static, str>,
+        /// What stands first in a line of `/proc/mounts`: a device, or by custom the type once more (`None`).
+        device: Option<String>,
         /// Its options; one without a value is a flag.
         options: Vec<(String, Option<String>)>,
     },
@@ -55,6 +73,8 @@ pub struct Plan {
     pub readonly_paths: Vec<PathBuf>,
     /// Whether the root itself is read-only. Mounts inside it are not affected.
     pub readonly: bool,
+    /// Whether mounts made later below the root itself travel in or out.
+    pub propagation: Propagation,
 }
 
 /// Files that tell about the host or act on it: masked unless asked otherwise. Most are root-only on the host,
@@ -100,13 +120,14 @@ impl Plan {
             filesystem("/dev/mqueue", "mqueue", &[], Attributes::DATA),
             filesystem("/sys", "sysfs", &[], Attributes::DATA.read_only()),
         ];
-        mounts.extend(cgroup_mounts(mountinfo));
+        mounts.extend(cgroups(mountinfo, CGROUPS, Attributes::DATA.read_only()));
         Self {
             mounts,
             devices: devices::standard(),
             masked_paths: MASKED_PATHS.iter().map(PathBuf::from).collect(),
             readonly_paths: READONLY_PATHS.iter().map(PathBuf::from).collect(),
             readonly: false,
+            propagation: Propagation::Private,
         }
     }
 
@@ -128,22 +149,21 @@ impl Plan {
 /// Where control groups are shown.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The control groups of step 3 as the container may see them: read-only.
+/// The control groups of step 3, to be shown at `place`.
 ///
 /// One tree where the host has cgroup v2 at `/sys/fs/cgroup`; on a host with v1, a tmpfs with one directory per
 /// hierarchy, as there.
-fn cgroup_mounts(mountinfo: &str) -> Vec<Mount> {
+pub fn cgroups(mountinfo: &str, place: &str, attributes: Attributes) -> Vec<Mount> {
     let hierarchies: Vec<Hierarchy> = mountinfo.lines().filter_map(Hierarchy::parse).collect();
-    let attributes = Attributes::DATA.read_only();
     if hierarchies.iter().any(|hierarchy| hierarchy.name.is_none()) {
-        return vec![filesystem(CGROUPS, "cgroup2", &[], attributes)];
+        return vec![filesystem(place, "cgroup2", &[], attributes)];
     }
     if hierarchies.is_empty() {
         return Vec::new();
     }
-    let mut mounts = vec![filesystem(CGROUPS, "tmpfs", &["mode=755"], attributes)];
+    let mut mounts = vec![filesystem(place, "tmpfs", &["mode=755"], attributes)];
     for Hierarchy { name, options } in hierarchies {
-        let target = format!("{CGROUPS}/{}", name.unwrap_or_default());
+        let target = format!("{place}/{}", name.unwrap_or_default());
         let fstype = if options.is_empty() { "cgroup2" } else { "cgroup" };
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         mounts.push(filesystem(&target, fstype, &options, attributes));
@@ -200,10 +220,11 @@ pub fn filesystem(target: &str, fstype: &'static str, options: &[&str], attribut
     });
     Mount {
         target: PathBuf::from(target),
-        source: Source::Filesystem { fstype, options: options.collect() },
+        source: Source::Filesystem { fstype: fstype.into(), device: None, options: options.collect() },
         attributes,
         propagation: Propagation::Private,
         follow: false,
+        finer: Finer::default(),
     }
 }
 
@@ -215,13 +236,14 @@ pub fn bind(from: impl Into<PathBuf>, target: impl Into<PathBuf>, attributes: At
         attributes,
         propagation: Propagation::Private,
         follow: true,
+        finer: Finer::default(),
     }
 }
 
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Filesystem { fstype, options } => {
+            Source::Filesystem { fstype, options, .. } => {
                 write!(f, "{fstype} on {} ({}", self.target.display(), self.attributes)?;
                 for (key, value) in options {
                     write!(f, ",{key}")?;

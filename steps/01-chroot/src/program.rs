@@ -86,6 +86,33 @@ impl Program {
         ExecError { name, reason }
     }
 
+    /// Looks whether there is such a program, for those who want to know before the time for [`Program::exec`] comes.
+    ///
+    /// # Errors
+    /// What [`Program::exec`] would fail with, as far as it can be known.
+    pub fn find(&self) -> Result<(), ExecError> {
+        let name = self.args.first().cloned().unwrap_or_default();
+        let mut reason = Reason::NotInPath;
+        for path in self.candidates() {
+            // With the effective ids, as the kernel will do it.
+            let access = rustix::fs::accessat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::Access::EXEC_OK,
+                rustix::fs::AtFlags::EACCESS,
+            );
+            let is_directory = || std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+            match access.map_err(|errno| Errno::from_raw(errno.raw_os_error())) {
+                Ok(()) if is_directory() => reason = Reason::Refused(Errno::EACCES),
+                Ok(()) => return Ok(()),
+                Err(errno) if name.contains('/') => reason = Reason::Refused(errno),
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => reason = Reason::Refused(errno),
+            }
+        }
+        Err(ExecError { name, reason })
+    }
+
     /// The paths that the program's name may stand for, in the order in which they are tried.
     pub fn candidates(&self) -> Vec<String> {
         let name = self.args.first().map_or("", String::as_str);

@@ -32,7 +32,12 @@ pub fn keep_only(kept: &[BorrowedFd<'_>]) -> Result<()> {
 
 /// Marks every descriptor but the standard three to be closed by `execve(2)`.
 pub fn close_on_exec() -> Result<()> {
-    close_range(STANDARD, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    close_on_exec_after(0)
+}
+
+/// Marks every descriptor but the standard three, and the `more` after them, to be closed by `execve(2)`.
+pub fn close_on_exec_after(more: u32) -> Result<()> {
+    close_range(STANDARD.saturating_add(more), u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 /// `close_range(2)`, Linux 5.9 (the flag: 5.11).

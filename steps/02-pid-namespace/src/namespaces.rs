@@ -64,6 +64,11 @@ impl Namespaces {
         self.0
     }
 
+    /// The kinds in the set, each by itself.
+    pub fn kinds(self) -> impl Iterator<Item = Self> {
+        Self::KINDS.into_iter().map(|(kind, _)| kind).filter(move |kind| self.contains(*kind))
+    }
+
     /// The kinds in the set, by their names in `/proc/PID/ns`, in alphabetical order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::KINDS.into_iter().filter(move |(kind, _)| self.contains(*kind)).map(|(_, name)| name)

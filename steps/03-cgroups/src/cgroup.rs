@@ -98,10 +98,18 @@ impl Cgroup {
     /// # Errors
     /// See [`plan::plan`]; and what the kernel refuses, naming the file. Limits set until then stay set.
     pub fn apply(&self, limits: &Limits) -> Result<()> {
+        self.carry_out(&plan::plan(limits, &self.hierarchy)?)
+    }
+
+    /// Carries out a plan, or writes of the caller's own.
+    ///
+    /// # Errors
+    /// What the kernel refuses, naming the file. Limits set until then stay set.
+    pub fn carry_out(&self, steps: &[Step]) -> Result<()> {
         let mut writer = files::Writer::default();
         let mut directory = ("", PathBuf::new());
-        for step in plan::plan(limits, &self.hierarchy)? {
-            match &step {
+        for step in steps {
+            match step {
                 Step::Write(write) => {
                     if directory.0 != write.controller {
                         directory = (write.controller, self.directory_of(write.controller)?);
@@ -181,6 +189,11 @@ impl Cgroup {
     /// Where the cgroup is in the tree of a controller, below which it may be missing.
     pub(crate) fn in_tree(&self, controller: &str) -> Option<PathBuf> {
         self.hierarchy.root(controller).map(|root| root.join(&self.path))
+    }
+
+    /// Whether there is such a cgroup already.
+    pub fn exists(&self) -> bool {
+        !self.directories().is_empty()
     }
 
     /// Whether this is cgroup v2, where a process can begin inside.
@@ -270,7 +283,7 @@ impl Cgroup {
 
 /// Sets one limit in a directory.
 fn set(writer: &mut files::Writer, directory: &Path, write: &Write) -> Result<()> {
-    let (mut file, mut value) = (write.file, &write.value);
+    let (mut file, mut value): (&str, _) = (&write.file, &write.value);
     let mut result = writer.write(&directory.join(file), value);
     if let (Err(Errno::ENOENT), Some((other, other_value))) = (result, &write.or) {
         (file, value) = (other, other_value);

@@ -14,7 +14,10 @@ use crate::error::{Error, Result};
 
 /// The controllers this crate knows how to use, as v1 names them. v2 calls `blkio` `io`, and does the work of `cpuacct`,
 /// `devices` and `freezer` without a controller.
-const V1: [&str; 8] = ["blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"];
+const V1: [&str; 12] = [
+    "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio",
+    "pids", "rdma",
+];
 
 /// The controllers that are switched on for containers in v2.
 pub(crate) const V2: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];

@@ -3,6 +3,7 @@
 //! The formulas and ranges are Docker's and runc's, so that the same flag means the same; each has its source beside
 //! it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::devices::Program;
@@ -25,7 +26,7 @@ pub struct Write {
     /// The controller, by its v1 name.
     pub controller: &'static str,
     /// The file's name.
-    pub file: &'static str,
+    pub file: Cow<'static, str>,
     /// What is written.
     pub value: String,
     /// What it limits, in words, for when it fails.
@@ -90,7 +91,14 @@ impl Planner<'_> {
             return Err(Error::Unavailable { controller, limit, reason });
         }
         let value = value.to_string();
-        self.steps.push(Step::Write(Write { controller, file, value, limit, or: None, optional: false }));
+        self.steps.push(Step::Write(Write {
+            controller,
+            file: file.into(),
+            value,
+            limit,
+            or: None,
+            optional: false,
+        }));
         match self.steps.last_mut() {
             Some(Step::Write(write)) => Ok(write),
             _ => unreachable!("it was pushed just now"),

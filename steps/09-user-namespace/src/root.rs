@@ -52,12 +52,12 @@ pub(crate) fn take_ids() -> Result<()> {
 ///   them.
 pub fn adapt(plan: &mut Plan, maps: &IdMaps, own: Namespaces) {
     plan.mounts.retain(|mount| {
-        let queues = matches!(mount.source, Source::Filesystem { fstype: "mqueue", .. });
+        let queues = matches!(&mount.source, Source::Filesystem { fstype, .. } if fstype == "mqueue");
         !queues || own.contains(Namespaces::IPC)
     });
     for mount in &mut plan.mounts {
-        let Source::Filesystem { fstype, options } = &mut mount.source else { continue };
-        let owner = match *fstype {
+        let Source::Filesystem { fstype, options, .. } = &mut mount.source else { continue };
+        let owner = match &**fstype {
             "proc" => Namespaces::PID,
             "sysfs" => Namespaces::NET,
             "cgroup" | "cgroup2" => Namespaces::CGROUP,
@@ -95,10 +95,23 @@ pub fn host_devices(plan: &mut Plan) {
 /// What the kernel refuses.
 pub fn enter(tree: &OwnedFd, plan: &Plan) -> Result<()> {
     chroot::enter(tree, Path::new("/"), plan)?;
+    link_devices()
+}
+
+/// The second half of [`enter`]: the links in this process's `/dev`.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn link_devices() -> Result<()> {
     // Step 1 makes them together with the devices, of which there are none in such a plan.
     for (name, target) in devices::LINKS {
         let path = Path::new("/dev").join(name);
-        symlink(target, &path).map_err(|error| KernelError::new("make the link", path.display(), error))?;
+        match symlink(target, &path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(KernelError::new("make the link", path.display(), error).into());
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -111,10 +111,7 @@ impl Scaffold {
     fn node(&mut self, device: &chroot::devices::Device, maps: &IdMaps) -> Result<PathBuf> {
         let place = self.place();
         let failed = |errno| KernelError::new("make the device", device.path.display(), errno);
-        let kind = match device.kind {
-            chroot::devices::Kind::Char => FileType::CharacterDevice,
-            chroot::devices::Kind::Block => FileType::BlockDevice,
-        };
+        let kind = device.kind.file_type();
         let mode = Mode::from_raw_mode(device.mode);
         let number = rustix::fs::makedev(device.major, device.minor);
         rustix::fs::mknodat(rustix::fs::CWD, &place, kind, mode, number).map_err(failed)?;

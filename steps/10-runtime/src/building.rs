@@ -24,8 +24,10 @@ impl Building {
         let mut plan = plan.clone();
         let userns = UserNamespace::with(maps)?;
         let mut scaffold = Scaffold::raise(&plan.stage, &mut plan.root, maps)?;
-        let Base::Overlay(overlay) = &plan.base;
-        let tree = shifted_overlay(overlay, &userns, &mut scaffold)?;
+        let tree = match &plan.base {
+            Base::Overlay(overlay) => shifted_overlay(overlay, &userns, &mut scaffold)?,
+            Base::Directory(_) => plan.base.mount()?,
+        };
         Ok(Self { plan, tree, scaffold })
     }
 }

@@ -74,8 +74,9 @@ impl Confinement {
     /// refuse the calls that are made here; without, it must come first. Groups come before the user, since only
     /// root may change them; the bounding set before `CAP_SETPCAP` has gone.
     pub fn assume(&self, identity: &Identity, filter: Option<&Filter>) -> Result<()> {
-        let (early, late) = if self.no_new_privileges { (None, filter) } else { (filter, None) };
-        early.map_or(Ok(()), Filter::install)?;
+        if !self.no_new_privileges {
+            filter.map_or(Ok(()), Filter::install)?;
+        }
         assume::bound(self.capabilities.bounding)?;
         assume::keep_across_user_change(true)?;
         identity.assume()?;
@@ -84,6 +85,12 @@ impl Confinement {
         if self.no_new_privileges {
             assume::forbid_new_privileges()?;
         }
-        Ok(late.map_or(Ok(()), Filter::install)?)
+        Ok(())
+    }
+
+    /// The last of it: a filter that could come as late as this.
+    pub fn seal(&self, filter: Option<&Filter>) -> Result<()> {
+        let filter = filter.filter(|_| self.no_new_privileges);
+        Ok(filter.map_or(Ok(()), Filter::install)?)
     }
 }

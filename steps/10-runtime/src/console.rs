@@ -35,22 +35,30 @@ pub fn set_size(fd: &impl AsFd, rows: u16, columns: u16) -> Result<()> {
 }
 
 /// Puts the container's streams in place of this process's.
-pub(crate) fn connect(streams: Streams, identity: &Identity) -> Result<()> {
+///
+/// With `shown`, a terminal appears as `/dev/console`.
+pub(crate) fn connect(streams: Streams, identity: &Identity, shown: bool) -> Result<()> {
     let streams = match streams {
         Streams::Pipes(pipes) => pipes,
+        Streams::Inherited => {
+            let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+            return standard.iter().try_for_each(|stream| own(stream, identity));
+        }
         Streams::Terminal { socket, size } => {
             let (master, slave) = open()?;
             if let Some((rows, columns)) = size {
                 set_size(&slave, rows, columns)?;
             }
-            show_console(&slave)?;
+            if shown {
+                show_console(&slave)?;
+            }
             rustix::process::ioctl_tiocsctty(&slave)
                 .map_err(|errno| Error::kernel("make the terminal the session's", errno))?;
             let descriptors = [master.as_raw_fd()];
             let message = [ControlMessage::ScmRights(&descriptors)];
             sendmsg::<()>(
                 socket.as_raw_fd(),
-                &[std::io::IoSlice::new(&[0])],
+                &[std::io::IoSlice::new(b"/dev/ptmx")],
                 &message,
                 MsgFlags::empty(),
                 None,
@@ -70,22 +78,23 @@ pub(crate) fn connect(streams: Streams, identity: &Identity) -> Result<()> {
 }
 
 /// Lets a user other than root open `/dev/stdout` and its like: they lead to these pipes, or this terminal.
-fn own(stream: &OwnedFd, identity: &Identity) -> Result<()> {
+fn own(stream: &impl AsFd, identity: &Identity) -> Result<()> {
     let stat =
         rustix::fs::fstat(stream).map_err(|errno| Error::kernel("look at a standard stream", errno))?;
     let null = rustix::fs::makedev(1, 3);
     if stat.st_uid == identity.uid || stat.st_rdev == null {
         return Ok(());
     }
-    rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(identity.uid)), None)
-        .map_err(|errno| match errno {
-            rustix::io::Errno::INVAL => Error::new(format!(
-                "cannot run as user {}: EINVAL: the container's user namespace has no such id (it has those of \
-                 /etc/subuid; 'mini-docker doctor' says what is missing)",
-                identity.uid
-            )),
-            _ => Error::kernel("give a standard stream to the user", errno),
-        })
+    match rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(identity.uid)), None) {
+        // A stream from outside may lie on a read-only file system, or belong to who is nobody here.
+        Ok(()) | Err(rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(()),
+        Err(rustix::io::Errno::INVAL) => Err(Error::new(format!(
+            "cannot run as user {}: EINVAL: the container's user namespace has no such id (it has those of \
+             /etc/subuid; 'mini-docker doctor' says what is missing)",
+            identity.uid
+        ))),
+        Err(errno) => Err(Error::kernel("give a standard stream to the user", errno)),
+    }
 }
 
 /// Shows the terminal as `/dev/console`.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Where shared memory is.
 pub(crate) const SHM: &str = "/dev/shm";
 
-/// A process, and which of its namespaces are joined.
+/// A process and which of its namespaces are joined, or one namespace.
 #[derive(Debug)]
 pub struct Join {
     process: OwnedFd,
@@ -26,16 +26,23 @@ impl Join {
         Self { process, namespaces }
     }
 
-    /// Joins the process ids: what this process starts from now on is among them, itself it is not.
-    pub fn join_pid(&self) -> Result<()> {
-        if self.namespaces.contains(Namespaces::PID) {
-            join::join(self.as_fd(), Namespaces::PID)?;
-        }
-        Ok(())
+    /// The namespace of one kind that `path` leads to, such as `/run/netns/x` or `/proc/1/ns/net`.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn open(kind: Namespaces, path: &Path) -> Result<Self> {
+        let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::file("open the namespace", path, errno))?;
+        Ok(Self::new(namespace, kind))
     }
 
-    /// Joins all but the process ids.
-    pub fn join_others(&self) -> Result<()> {
+    /// Which are joined.
+    pub fn namespaces(&self) -> Namespaces {
+        self.namespaces
+    }
+
+    /// Joins all but the process ids, in which one has to begin.
+    pub(crate) fn join_others(&self) -> Result<()> {
         let others = self.namespaces.without(Namespaces::PID);
         if others != Namespaces::NONE {
             join::join(self.as_fd(), others)?;

@@ -8,32 +8,49 @@
 //! |---|---|
 //! | [`mod@plan`] | a container before it is there, as data: [`Plan`] |
 //! | [`mod@start`] | the parent: cgroup, id maps, the filter on system calls, the gate that the child waits at |
-//! | [`child`] | the child: namespaces, root, user, privileges, `execve` |
+//! | [`config`] | a bundle's `config.json`, and the plan that it asks for |
+//! | `child`, `process` | the child: namespaces, root; user, privileges, `execve` |
+//! | [`mod@exec`] | one more process in a container that is there |
+//! | [`container`], [`state`] | a container from its making to its removal, and what is known between two commands |
+//! | [`init`] | the child as process 1 |
+//! | `talk` | how the two talk |
+//! | [`hooks`] | programs of others on the way |
 //! | [`join`] | namespaces that exist already |
 //! | [`users`] | whom the program runs as |
 //! | [`confinement`] | capabilities, filters, `no_new_privs`, security modules |
-//! | [`rlimits`], [`sysctls`], [`keyring`] | limits of processes, kernel parameters, keys |
+//! | [`rlimits`], [`sysctls`], [`schedule`], [`keyring`] | limits of processes, kernel parameters, processors, keys |
 //! | [`console`] | a container's terminal |
 //! | `building` | a root whose owners are others, which its own root could not build |
 //! | [`own_program`], `provenance` | this binary, out of the reach of containers |
 
 mod building;
-pub mod child;
+mod child;
+pub mod config;
 pub mod confinement;
 pub mod console;
+pub mod container;
 mod error;
+pub mod exec;
+pub mod hooks;
+pub mod init;
 pub mod join;
 pub mod keyring;
 pub mod own_program;
 pub mod plan;
+mod process;
 mod provenance;
 pub mod rlimits;
+pub mod schedule;
 pub mod start;
+pub mod state;
 pub mod sysctls;
+mod talk;
 pub mod users;
 
+pub use config::Config;
 pub use confinement::Confinement;
+pub use container::{Container, Status};
 pub use error::{Error, Result};
 pub use join::Join;
-pub use plan::{Base, Plan, User};
+pub use plan::{Base, Plan, Process, User};
 pub use start::{Inputs, Streams, start};

@@ -1,30 +1,36 @@
 //! A container before it is there: everything the start needs, as plain data.
 //!
-//! Whoever wants a container decides a [`Plan`], from an OCI config or from a record of the engine's; nothing that
-//! comes after decides anything.
+//! Whoever wants a container decides a [`Plan`], from an OCI config ([`crate::config`]) or from a record of the
+//! engine's; nothing that comes after decides anything.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use cgroups::{Cgroup, Limits};
-use chroot::Program;
+use cgroups::{Cgroup, Limits, Step};
+use chroot::{Program, mount};
 use overlay_layers::Overlay;
 use pid_namespace::Namespaces;
 use user_namespace::IdMaps;
 
 use crate::confinement::Confinement;
 use crate::error::Result;
+use crate::hooks::{Hooks, Subject};
 use crate::rlimits::Rlimit;
+use crate::schedule::Schedule;
 
 /// A container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The namespaces that are made for it.
     pub namespaces: Namespaces,
+    /// The namespaces that it joins, each by a path such as `/run/netns/x`.
+    pub joined: Vec<(Namespaces, PathBuf)>,
     /// Which ids inside are which outside, if not the same: it has a user namespace then.
     pub maps: Option<IdMaps>,
     /// Whether its root is root of a user namespace only: its own, or the one that this process is in.
     pub in_user_namespace: bool,
+    /// What its clocks are set to, as `/proc/PID/timens_offsets` takes it (`time_namespaces(7)`).
+    pub clocks: Option<String>,
     /// Its hostname, if it is to be set.
     pub hostname: Option<String>,
     /// Its NIS domain name, likewise.
@@ -39,24 +45,45 @@ pub struct Plan {
     pub cgroup: Option<Cgroup>,
     /// What it may use.
     pub limits: Limits,
-    /// Limits of its processes, each by itself.
-    pub rlimits: Vec<Rlimit>,
+    /// What is to be written into its cgroup besides.
+    pub writes: Vec<Step>,
     /// Kernel parameters of its own namespaces, name and value.
     pub sysctls: Vec<(String, String)>,
-    /// How soon it is killed when the host's memory runs out, -1000 to 1000, if not as soon as this process.
-    pub oom_score_adj: Option<i32>,
-    /// What its programs may not do.
-    pub confinement: Confinement,
-    /// What runs. `HOME` is added when the user is known.
-    pub program: Program,
+    /// Whether it leaves the session keyring of whoever starts it for one of its own.
+    pub own_keyring: bool,
+    /// What runs in it.
+    pub process: Process,
     /// Whether an init process runs it.
     pub init: bool,
+    /// Whether the container ends when the process does that has started it.
+    pub dies_with_parent: bool,
+    /// Programs that are run on its way.
+    pub hooks: Hooks,
+    /// What those are told about it.
+    pub subject: Subject,
+}
+
+/// A program in a container: its first, or one that comes later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    /// What runs. `HOME` is added when the user is known.
+    pub program: Program,
     /// Who runs it.
     pub user: User,
     /// Where it starts.
     pub working_dir: PathBuf,
-    /// Whether the container ends when the process does that has started it.
-    pub dies_with_parent: bool,
+    /// Which permissions the files that it makes are to lack, if not those that the caller's lack (`umask(2)`).
+    pub umask: Option<u32>,
+    /// Limits of its processes, each by itself.
+    pub rlimits: Vec<Rlimit>,
+    /// How soon it is killed when the host's memory runs out, -1000 to 1000, if not as soon as this process.
+    pub oom_score_adj: Option<i32>,
+    /// When it runs, and what it seems to run on.
+    pub schedule: Schedule,
+    /// What it may not do.
+    pub confinement: Confinement,
+    /// How many of this process's descriptors, from 3 on, it gets.
+    pub descriptors: u32,
 }
 
 /// What a root is made of.
@@ -64,6 +91,8 @@ pub struct Plan {
 pub enum Base {
     /// An image's layers and a writable one.
     Overlay(Overlay),
+    /// A directory of the host's.
+    Directory(PathBuf),
 }
 
 /// Who runs a program.
@@ -76,6 +105,15 @@ pub enum User {
         /// Groups that this user is in too, names or numbers.
         groups: Vec<String>,
     },
+    /// By numbers, whatever the container's files say.
+    Numbers {
+        /// The user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// The groups that it is in too; none but these.
+        groups: Vec<u32>,
+    },
 }
 
 impl Base {
@@ -83,6 +121,7 @@ impl Base {
     pub(crate) fn mount(&self) -> Result<OwnedFd> {
         match self {
             Self::Overlay(overlay) => Ok(overlay.mount()?),
+            Self::Directory(path) => Ok(mount::clone_tree(path, true)?),
         }
     }
 }

@@ -1,22 +1,21 @@
 //! The parent's side of a start: it makes what the child cannot, and lets it go on.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroups::Cgroup;
-use pid_namespace::{Child, Namespaces, spawn};
-use rustix::pipe::PipeFlags;
-use seccomp::Filter;
+use pid_namespace::{Child, Namespaces, join, spawn, time};
+use rustix::fs::{Mode, OFlags};
 
 use crate::building::Building;
 use crate::child::{self, Wires};
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::join::Join;
 use crate::own_program;
-use crate::plan::Plan;
+use crate::plan::{Base, Plan};
+use crate::talk::{self, Heard, Hearing, Opener};
 
 /// What is handed to a container at its start, beside its plan.
 #[derive(Debug)]
@@ -29,11 +28,16 @@ pub struct Inputs<'a> {
     pub shared_memory: Option<OwnedFd>,
     /// This binary ([`crate::own_program`]), if it is to be process 1.
     pub program: Option<OwnedFd>,
+    /// A fifo, open for reading and writing, out of which a byte comes when the program is to begin. Without one it
+    /// begins at once.
+    pub fifo: Option<OwnedFd>,
 }
 
 /// A container's standard streams.
 #[derive(Debug)]
 pub enum Streams {
+    /// Those of this process.
+    Inherited,
     /// Three descriptors.
     Pipes([OwnedFd; 3]),
     /// A terminal, made inside; its master is sent through this socket.
@@ -45,7 +49,17 @@ pub enum Streams {
     },
 }
 
-/// Starts a container, and returns when its program runs. `connect` makes what only the caller knows how to make, such as
+impl Streams {
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Inherited => Vec::new(),
+            Self::Pipes(pipes) => pipes.iter().map(AsFd::as_fd).collect(),
+            Self::Terminal { socket, .. } => vec![socket.as_fd()],
+        }
+    }
+}
+
+/// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller knows how to make, such as
 /// the container's end of a network, while the child is busy with its mounts.
 ///
 /// This process must have a single thread. If it fails, the child is gone; what else was made for the container, its
@@ -61,22 +75,23 @@ pub fn start<T, E: From<Error>>(
     // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
     // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
     let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2);
-    let Started { child, report, gate } = begin(plan, inputs, early)?;
+    let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
     let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|()| {
         let connected = connect(&child)?;
-        Ok((connected, plan.confinement.filter()?))
+        Ok((connected, plan.process.confinement.filter()?))
     });
     let started = match prepared {
         Ok((connected, filter)) => {
-            open_gate(gate, filter.as_ref());
-            hear(report).map_err(E::from).map(|()| connected)
+            let state = plan.subject.state("creating", child.pid().as_raw());
+            gate.open(filter.as_ref(), &state);
+            hear(&mut report, plan, &mut gate, &state).map_err(E::from).map(|()| connected)
         }
         // It may have failed because the child did, and then the child's word is the reason. The gate stays closed
         // until the child has ended: it would take an open one for the parent's own failure.
         Err(error) => {
             end(&child)?;
             drop(gate);
-            Err(hear(report).err().map_or(error, E::from))
+            Err(report.next().err().map_or(error, E::from))
         }
     };
     match started {
@@ -91,22 +106,25 @@ pub fn start<T, E: From<Error>>(
 /// A child on its way, and the parent's ends of what connects them.
 struct Started {
     child: Child,
-    report: OwnedFd,
-    gate: OwnedFd,
+    report: Hearing,
+    gate: Opener,
 }
 
 /// Starts the child.
 fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
-    let (report, report_child) = pipe()?;
-    let (gate_child, gate) = pipe()?;
+    let ((report_child, report), (gate_child, gate)) = talk::pair()?;
     if early {
         furnish(plan)?;
     }
     let entered = plan.cgroup.as_ref().filter(|_| early);
     let directory = entered.map(Cgroup::directory).transpose()?.flatten();
     let directory = directory.as_ref().map(AsFd::as_fd);
-    inputs.joins.iter().try_for_each(Join::join_pid)?;
-    let Inputs { streams, joins, shared_memory, program } = inputs;
+    let Inputs { streams, joins, shared_memory, program, fifo } = inputs;
+    let named = plan.joined.iter().map(|(kind, path)| Join::open(*kind, path)).collect::<Result<Vec<_>>>()?;
+    let joins: Vec<&Join> = joins.iter().chain(&named).collect();
+    // What this process starts later, hooks say, must not be in the namespaces that only its child is to be in.
+    let home = Home::leave(plan, &joins)?;
+    let joins: &[&Join] = if plan.maps.is_some() { &[] } else { &joins };
     let mut wires = Wires {
         report: report_child,
         gate: gate_child,
@@ -115,13 +133,18 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         tree: None,
         shared_memory,
         program,
+        fifo,
         writable: !own_program::is_read_only()?,
     };
     // The cgroup namespace is not the clone's to make: its root is the cgroup of the process that makes it, so the child
     // makes it, inside its cgroup.
-    let own = plan.namespaces.without(Namespaces::CGROUP);
+    let own = plan.namespaces.without(Namespaces::CGROUP | Namespaces::TIME);
     let child = match &plan.maps {
         None => spawn(own, directory, || child::run(plan, wires))?,
+        // Its own root is not the one to build it from layers; a directory is as its owners are.
+        Some(maps) if matches!(plan.base, Base::Directory(_)) => {
+            user_namespace::spawn(own, directory, maps, || child::run(plan, wires))?
+        }
         Some(maps) => {
             let Building { plan, tree, scaffold } = Building::raise(plan, maps)?;
             wires.tree = Some(tree);
@@ -135,6 +158,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
             child
         }
     };
+    home.come_back()?;
     Ok(Started { child, report, gate })
 }
 
@@ -146,14 +170,15 @@ fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<()> {
     if let Some(cgroup) = plan.cgroup.as_ref().filter(|_| plan.maps.is_some() && !early) {
         cgroup.add(child.pid())?;
     }
-    plan.oom_score_adj.map_or(Ok(()), |score| set_oom_score(child, score))
+    plan.process.oom_score_adj.map_or(Ok(()), |score| set_oom_score(child, score))
 }
 
 /// Makes the container's cgroup with its limits, if it has one.
 fn furnish(plan: &Plan) -> Result<()> {
     let Some(cgroup) = &plan.cgroup else { return Ok(()) };
     cgroup.make()?;
-    Ok(cgroup.apply(&plan.limits)?)
+    cgroup.apply(&plan.limits)?;
+    Ok(cgroup.carry_out(&plan.writes)?)
 }
 
 /// Sees to it that a child has ended, which may be so already. To be called again does no harm.
@@ -173,28 +198,50 @@ fn set_oom_score(child: &Child, score: i32) -> Result<()> {
     std::fs::write(&path, score.to_string()).map_err(|error| Error::file("write", &path, error))
 }
 
-/// Lets the child go on, with its filter on system calls. If it has ended already, its report says why.
-fn open_gate(gate: OwnedFd, filter: Option<&Filter>) {
-    let mut message = vec![1];
-    message.extend(filter.map(Filter::to_bytes).unwrap_or_default());
-    if let Err(error) = File::from(gate).write_all(&message) {
-        tracing::info!("the container ended before all was ready: {error}");
+/// Waits until the child says that it is ready. When it has built its root, the hooks are run that come then.
+fn hear(report: &mut Hearing, plan: &Plan, gate: &mut Opener, state: &str) -> Result<()> {
+    loop {
+        match report.next()? {
+            Heard::Ready => return Ok(()),
+            Heard::Built => {
+                hooks::run("createRuntime", &plan.hooks.create_runtime, state)?;
+                gate.open(None, "");
+            }
+        }
     }
 }
 
-/// Waits for the child's report: nothing, and the program runs; or why it does not.
-fn hear(report: OwnedFd) -> Result<()> {
-    let mut message = Vec::new();
-    File::from(report)
-        .read_to_end(&mut message)
-        .map_err(|error| Error::kernel("hear from the container", error))?;
-    match message.split_first() {
-        None => Ok(()),
-        Some((&code, text)) => Err(Error::new(String::from_utf8_lossy(text)).with_exit_code(code)),
+/// The namespaces of this process that it leaves for a moment, so that its child begins in others.
+struct Home(Vec<(Namespaces, OwnedFd)>);
+
+impl Home {
+    /// Leaves them. The process ids and the clocks are those of what is started from then on. The others a child joins
+    /// by itself, unless it has a user namespace of its own, from which it could not.
+    fn leave(plan: &Plan, joins: &[&Join]) -> Result<Self> {
+        let mut home = Vec::new();
+        for join in joins {
+            for kind in Namespaces::all().kinds().filter(|&kind| join.namespaces().contains(kind)) {
+                if kind == Namespaces::PID || plan.maps.is_some() {
+                    home.push((kind, own(kind)?));
+                    join::join(join.as_fd(), kind)?;
+                }
+            }
+        }
+        if let Some(clocks) = &plan.clocks {
+            home.push((Namespaces::TIME, own(Namespaces::TIME)?));
+            time::set_clocks(clocks)?;
+        }
+        Ok(Self(home))
+    }
+
+    fn come_back(self) -> Result<()> {
+        self.0.into_iter().try_for_each(|(kind, namespace)| Ok(join::join(namespace.as_fd(), kind)?))
     }
 }
 
-/// A pipe: the end to read from, the end to write to.
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::kernel("make a pipe", errno))
+/// This process's own namespace of one kind.
+fn own(kind: Namespaces) -> Result<OwnedFd> {
+    let path = format!("/proc/self/ns/{kind}");
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::file("open", Path::new(&path), errno))
 }

@@ -1,8 +1,17 @@
 //! Whom a container's program runs as: names are looked up in the image's own files.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use nix::unistd::{Gid, Uid};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
+use crate::plan::User;
+
+/// The longest `/etc/passwd` or `/etc/group` that is read, in bytes: an image could hold an endless one.
+const MAX_ACCOUNTS: u64 = 4 << 20;
 
 /// Ids to run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +28,29 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Who `user` is in the root that this process is in.
+    pub(crate) fn find(user: &User) -> Result<Self> {
+        match user {
+            User::Named { user, groups } => {
+                let group = accounts("/etc/group")?;
+                let mut identity = resolve(user, &accounts("/etc/passwd")?, &group)?;
+                identity.join(groups, &group)?;
+                Ok(identity)
+            }
+            User::Numbers { uid, gid, groups } => {
+                let home = home(*uid, &accounts("/etc/passwd")?);
+                Ok(Self { uid: *uid, gid: *gid, groups: groups.clone(), home })
+            }
+        }
+    }
+
     /// Becomes this user: groups first, since only root may change them.
     pub fn assume(&self) -> Result<()> {
         let groups: Vec<Gid> = self.groups.iter().map(|&group| Gid::from_raw(group)).collect();
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let joined = match nix::unistd::setgroups(&groups) {
             // In the namespace of a user without subordinate ids nobody may, and there is no other group to be in.
-            Err(nix::errno::Errno::EPERM) if self.groups == [self.gid] => Ok(()),
+            Err(nix::errno::Errno::EPERM) if self.groups.is_empty() || self.groups == [self.gid] => Ok(()),
             joined => joined,
         };
         joined
@@ -84,6 +109,34 @@ pub fn resolve(spec: &str, passwd: &str, group: &str) -> Result<Identity> {
     groups.sort_unstable();
     groups.dedup();
     Ok(Identity { uid, gid, groups, home: (*home).to_owned() })
+}
+
+/// The text of one of the image's account files; empty if the image has none.
+fn accounts(path: &str) -> Result<String> {
+    // NONBLOCK: opening a fifo that an image put there must not hang.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+        Err(errno) => return Err(Error::file("read the image's", Path::new(path), errno)),
+    };
+    let failed = |error| Error::file("read the image's", Path::new(path), error);
+    // A link may lead into /proc, where to read is to act: /proc/kmsg gives each of the kernel's messages once, and
+    // the host would miss those that were read here.
+    let status = rustix::fs::fstatfs(&file).map_err(|errno| failed(errno.into()))?;
+    if !file.metadata().map_err(failed)?.is_file() || status.f_type == libc::PROC_SUPER_MAGIC {
+        return Err(Error::new(format!("the image's {path} is not a file")));
+    }
+    let mut text = Vec::new();
+    file.take(MAX_ACCOUNTS).read_to_end(&mut text).map_err(failed)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The home directory of the user with this number; `/` if it has none.
+fn home(uid: u32, passwd: &str) -> String {
+    let entry = entries(passwd).find(|entry| field(entry, 2) == Some(uid));
+    let home = entry.and_then(|entry| entry.get(5).copied()).filter(|home| !home.is_empty());
+    home.unwrap_or("/").to_owned()
 }
 
 /// The id of the group called, or numbered, `wanted`.

@@ -1,0 +1,112 @@
+//! One more process in a container that is there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use cgroups::Cgroup;
+use nix::unistd::Pid;
+use pid_namespace::{Child, Namespaces, descriptors, join, namespaces, spawn};
+
+use crate::error::{Error, Result};
+use crate::plan::Process;
+use crate::process::{Ready, become_program, hide, preserved, settle};
+use crate::start::{Streams, end};
+use crate::talk::{self, Report};
+
+/// Where the process goes.
+#[derive(Debug)]
+pub struct Target {
+    process: OwnedFd,
+    namespaces: Namespaces,
+    cgroup: Option<Cgroup>,
+}
+
+impl Target {
+    /// The container whose first process is `pid`, and whose cgroup `cgroup`.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn find(pid: Pid, cgroup: Option<Cgroup>) -> Result<Self> {
+        let process = join::open(pid)?;
+        let own = namespaces::inodes(Path::new("/proc/self"))?;
+        let others = namespaces::inodes(Path::new(&format!("/proc/{pid}")))?;
+        // To join what one is in already is refused for some kinds, and of no use for the others.
+        let namespaces = Namespaces::all()
+            .kinds()
+            .zip(own.iter().zip(&others))
+            .filter(|(_, (own, other))| own != other)
+            .fold(Namespaces::NONE, |set, (kind, _)| set | kind);
+        Ok(Self { process, namespaces, cgroup })
+    }
+}
+
+/// Starts `process` there, and returns when it runs. This process must have a single thread.
+///
+/// # Errors
+/// What the kernel refuses, here or in the child, with the exit code that belongs to it.
+pub fn exec(target: &Target, process: &Process, streams: Streams) -> Result<Child> {
+    let ((report_child, mut report), _) = talk::pair()?;
+    if target.namespaces.contains(Namespaces::PID) {
+        join::join(target.process.as_fd(), Namespaces::PID)?;
+    }
+    let filter = process.confinement.filter()?;
+    let child = spawn(Namespaces::NONE, None, || {
+        let mut kept: Vec<BorrowedFd<'_>> = vec![report_child.as_fd(), target.process.as_fd()];
+        kept.extend(streams.descriptors());
+        kept.extend(preserved(process.descriptors));
+        let closed = descriptors::keep_only(&kept);
+        drop(kept);
+        match closed.map_err(Error::from).and_then(|()| enter(target, process)) {
+            Ok(()) => run(process, streams, filter, report_child),
+            Err(error) => report_child.fail(&error),
+        }
+    })?;
+    if let Some(score) = process.oom_score_adj {
+        let path = format!("/proc/{}/oom_score_adj", child.pid());
+        std::fs::write(&path, score.to_string())
+            .map_err(|error| Error::file("write", Path::new(&path), error))?;
+    }
+    match report.next() {
+        Ok(_) => Ok(child),
+        Err(error) => {
+            end(&child)?;
+            Err(error)
+        }
+    }
+}
+
+/// Moves this process into the container, and lets nobody there look into it.
+fn enter(target: &Target, process: &Process) -> Result<()> {
+    hide()?;
+    nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
+    crate::keyring::leave_the_callers()?;
+    if let Some(module) = &process.confinement.security_module {
+        module.prepare()?;
+    }
+    if let Some(cgroup) = &target.cgroup {
+        cgroup.join()?;
+    }
+    let others = target.namespaces.without(Namespaces::PID);
+    if others != Namespaces::NONE {
+        join::join(target.process.as_fd(), others)?;
+    }
+    Ok(())
+}
+
+fn run(process: &Process, streams: Streams, filter: Option<seccomp::Filter>, report: Report) -> u8 {
+    match settle(process, streams, false) {
+        Ok(identity) => {
+            let ready = Ready {
+                process,
+                identity,
+                filter,
+                tied: false,
+                hold: None,
+                hooks: &[],
+                state: String::new(),
+            };
+            become_program(&ready, report)
+        }
+        Err(error) => report.fail(&error),
+    }
+}
