@@ -110,6 +110,14 @@ impl Cgroup {
         let mut directory = ("", PathBuf::new());
         for step in steps {
             match step {
+                Step::Write(write) if !self.hierarchy.has(write.controller) => {
+                    let (controller, limit) = (write.controller, write.limit);
+                    return Err(Error::Unavailable {
+                        controller,
+                        limit,
+                        reason: "is missing or not switched on",
+                    });
+                }
                 Step::Write(write) => {
                     if directory.0 != write.controller {
                         directory = (write.controller, self.directory_of(write.controller)?);

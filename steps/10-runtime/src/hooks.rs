@@ -4,12 +4,14 @@
 //! the start and after the end is that no more than a warning.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::MemfdFlags;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -98,17 +100,10 @@ fn call(hook: &Hook, state: &str) -> Result<(), String> {
     if !name.is_empty() {
         command.arg0(name);
     }
-    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let input = input(state).map_err(|error| format!("cannot be told the state: {error}"))?;
+    command.args(arguments).env_clear().stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
     command.envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(state.as_bytes()));
-    if let Err(error) = written.or_else(|error| match error.kind() {
-        // It does not care.
-        ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    }) {
-        return Err(format!("cannot be told the state: {error}"));
-    }
     let status =
         match hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).filter(|&seconds| seconds > 0) {
             Some(seconds) => wait(&mut child, Duration::from_secs(seconds))
@@ -123,6 +118,15 @@ fn call(hook: &Hook, state: &str) -> Result<(), String> {
     let heard = child.stderr.take().map_or(Ok(0), |mut errors| errors.read_to_string(&mut said));
     let said = if heard.is_ok() { said.trim().replace('\n', "; ") } else { String::new() };
     Err(if said.is_empty() { format!("failed: {status}") } else { format!("failed: {status}: {said}") })
+}
+
+/// The state as a file to read. A pipe would do for those that read it to the end; from one that nobody reads comes a
+/// SIGPIPE, and in one that is read late there may not be room.
+fn input(state: &str) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("state", MemfdFlags::CLOEXEC)?);
+    file.write_all(state.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Waits for `child`, and kills it when its time is over.

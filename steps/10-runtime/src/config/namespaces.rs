@@ -52,14 +52,14 @@ impl Chosen {
     /// The kernel parameters. One that belongs to no namespace of the container's would change the host.
     pub(super) fn sysctls(&self, wanted: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
         let mut plan = Vec::new();
-        for (name, value) in wanted {
+        for (given, value) in wanted {
             // `net/ipv4/conf/eth0.1/forwarding` says with slashes what has dots in its parts (sysctl(8)).
-            let name = if name.contains('/') {
-                name.replace('.', "\0").replace('/', ".").replace('\0', "/")
+            let name = if given.contains('/') {
+                given.replace('.', "\0").replace('/', ".").replace('\0', "/")
             } else {
-                name.clone()
+                given.clone()
             };
-            let field = format!("linux.sysctl.{name}");
+            let field = format!("linux.sysctl.{given}");
             let safe = name.split('.').all(|part| !part.is_empty() && part != "..");
             let owner = match name.as_str() {
                 _ if !safe => return Err(at(field, "is no name of a parameter")),

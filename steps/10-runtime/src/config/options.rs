@@ -138,7 +138,7 @@ fn propagation(text: &str) -> Option<(Propagation, bool)> {
     find(text).map(|kind| (kind, false)).or_else(|| Some((find(text.strip_prefix('r')?)?, true)))
 }
 
-/// Where mounts made below the root travel (`linux.rootfsPropagation`); without a word, in only, as with runc.
+/// Where mounts made below the root travel (`linux.rootfsPropagation`); without a word, nowhere.
 pub(super) fn of_the_root(text: &str) -> Result<Propagation> {
     if text.is_empty() {
         return Ok(Propagation::Private);

@@ -314,7 +314,8 @@ impl Writer {
             if file.contains('/') || !file.contains('.') {
                 return Err(at(field, "is no file of a cgroup"));
             }
-            self.write("memory", "what the config says", "", file, &value);
+            // Every cgroup of v2 has its place in the one tree, whichever controller the file is of.
+            self.write("freezer", "what the config says", "", file, &value);
         }
         Ok(())
     }

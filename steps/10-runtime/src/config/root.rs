@@ -24,9 +24,11 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
         return Err(at("linux.mountLabel", "cannot be applied: this kernel has SELinux switched off"));
     }
     let propagation = options::of_the_root(&linux.rootfs_propagation)?;
+    // What is bound hears of later mounts on the host, unless it is told not to, as with runc.
+    let usual = if linux.rootfs_propagation.is_empty() { Propagation::Slave } else { propagation };
     let mut mounts = Vec::new();
     for (number, mount) in document.mounts.iter().enumerate() {
-        mounts.extend(read_mount(&format!("mounts[{number}]"), mount, facts, propagation)?);
+        mounts.extend(read_mount(&format!("mounts[{number}]"), mount, facts, usual)?);
     }
     let paths = |field: &str, paths: &[PathBuf]| {
         let check =
@@ -60,9 +62,15 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
         return Err(at(format!("{field}.uidMappings"), "mapping the owners of a mount is not supported"));
     }
     let kind = mount.r#type.as_deref().unwrap_or_default();
-    let (propagation, all) = options.propagation.unwrap_or((usual, true));
+
     // A type of "bind" or "none" says the same as the option.
     let bind = options.bind.or(matches!(kind, "bind" | "rbind").then_some(kind == "rbind"));
+    let (propagation, all) = match bind {
+        _ if options.propagation.is_some() => options.propagation.unwrap_or_default(),
+        // A new file system has nobody to share with.
+        None => (Propagation::Private, true),
+        Some(_) => (usual, true),
+    };
     if let Some(recursive) = bind {
         if let Some(option) = options.only_of_file_systems() {
             return Err(at(place, format!("{option:?} is not for a bind mount")));
