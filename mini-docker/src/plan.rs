@@ -154,6 +154,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         )?,
         limits,
         writes: Vec::new(),
+        shifted: Vec::new(),
         sysctls: sysctls::plan(
             host,
             sharing.network == Share::Own,

@@ -44,16 +44,16 @@ use resolve::Rooted;
 /// The namespace must be this process's own ([`private_mounts`], or a clone with `CLONE_NEWNS`), and `tree` a
 /// mount attached nowhere. `at` is any directory to attach it to on the way; it is not visible afterwards.
 pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
-    build(tree, at, plan)?;
+    build(tree, at, plan, &[])?;
     change_root(tree, plan)
 }
 
 /// The first half of [`enter`]: everything is in its place, and the host's files are still there, with the new root at
-/// `at`.
-pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
+/// `at`. `given` are trees that mounts of the plan count on, attached nowhere ([`plan::Finer::given`]).
+pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan, given: &[OwnedFd]) -> Result<()> {
     // Copies of host trees are taken first: a shared one stays in its peer group only if it is copied before
     // this namespace's mounts are made private.
-    let trees = plan.mounts.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let trees = plan.mounts.iter().map(|mount| open(mount, given)).collect::<Result<Vec<_>>>()?;
     pivot::isolate_mounts()?;
 
     let directory =
@@ -92,7 +92,15 @@ pub fn change_root(tree: &OwnedFd, plan: &Plan) -> Result<()> {
 }
 
 /// The tree that `mount` will attach, attached nowhere yet.
-fn open(mount: &Mount) -> Result<OwnedFd> {
+fn open(mount: &Mount, given: &[OwnedFd]) -> Result<OwnedFd> {
+    if let Some(number) = mount.finer.given {
+        let tree =
+            given.get(number).ok_or_else(|| Error::new("find", "a tree for a mount", Errno::ENOENT))?;
+        let tree = tree.try_clone().map_err(|error| Error::new("copy", "a descriptor", error))?;
+        mount.finer.change.apply(&tree, false)?;
+        mount.finer.change_all.apply(&tree, true)?;
+        return Ok(tree);
+    }
     match &mount.source {
         Source::Filesystem { fstype, device, options } => {
             let context = mount::Context::of_device(fstype, device.as_deref().unwrap_or(fstype))?;

@@ -37,6 +37,9 @@ pub struct Finer {
     pub flat: bool,
     /// Whether what is in the directory below is copied into the new file system.
     pub copy_up: bool,
+    /// Which of the trees it is that somebody with more rights has made beforehand, counted from 0. The source only says
+    /// what that was made of.
+    pub given: Option<usize>,
 }
 
 /// What is mounted.

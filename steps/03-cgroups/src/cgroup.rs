@@ -194,6 +194,11 @@ impl Cgroup {
         &self.hierarchy
     }
 
+    /// Where it is below the root of each tree.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the cgroup is in the tree of a controller, below which it may be missing.
     pub(crate) fn in_tree(&self, controller: &str) -> Option<PathBuf> {
         self.hierarchy.root(controller).map(|root| root.join(&self.path))

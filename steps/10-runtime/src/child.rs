@@ -35,6 +35,8 @@ pub(crate) struct Wires<'a> {
     pub(crate) joins: &'a [&'a Join],
     /// The root, if it was made outside because the container's own root could not.
     pub(crate) tree: Option<OwnedFd>,
+    /// The trees of [`Plan::shifted`].
+    pub(crate) shifted: Vec<OwnedFd>,
     /// Another container's `/dev/shm`, if it shares that.
     pub(crate) shared_memory: Option<OwnedFd>,
     /// This binary ([`crate::own_program`]), if it is to be process 1.
@@ -50,6 +52,7 @@ impl Wires<'_> {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.report.as_fd(), self.gate.as_fd()];
         all.extend(self.streams.descriptors());
+        all.extend(self.shifted.iter().map(AsFd::as_fd));
         all.extend(self.joins.iter().map(|join| join.as_fd()));
         all.extend(
             self.tree
@@ -71,9 +74,10 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         return wires.report.fail(&error.into());
     }
     drop(kept);
-    let Wires { report, mut gate, streams, joins, tree, shared_memory, program, fifo, writable } = wires;
+    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo, writable } =
+        wires;
     let prepared = enter_namespaces(plan, &report, joins)
-        .and_then(|()| enter_root(plan, &report, &mut gate, tree, shared_memory))
+        .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, shifted, shared_memory }))
         .and_then(|Passed { filter, state }| {
             let identity = settle(&plan.process, streams, true)?;
             if writable {
@@ -103,6 +107,13 @@ fn vet(program: &Program) -> Result<()> {
         return Ok(());
     }
     Err(own_program::again("the program may not be the image's own"))
+}
+
+/// What the parent has made for the root.
+struct Trees {
+    root: Option<OwnedFd>,
+    shifted: Vec<OwnedFd>,
+    shared_memory: Option<OwnedFd>,
 }
 
 /// What came through the gate.
@@ -144,14 +155,9 @@ fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join]) -> Result<()>
 }
 
 /// Makes the container's root the root, and furnishes it. From here on the host's files are out of reach.
-fn enter_root(
-    plan: &Plan,
-    report: &Report,
-    gate: &mut Gate,
-    tree: Option<OwnedFd>,
-    shared_memory: Option<OwnedFd>,
-) -> Result<Passed> {
-    let tree = tree.map_or_else(|| plan.base.mount(), Ok)?;
+fn enter_root(plan: &Plan, report: &Report, gate: &mut Gate, trees: Trees) -> Result<Passed> {
+    let Trees { root, shifted, shared_memory } = trees;
+    let tree = root.map_or_else(|| plan.base.mount(), Ok)?;
     let (filter, state) = gate.wait()?;
     if plan.is_of_a_user() {
         // Not earlier: an ordinary user's process has no privilege to connect a process that hides.
@@ -161,7 +167,8 @@ fn enter_root(
     let joined = plan.cgroup.as_ref().filter(|cgroup| plan.maps.is_none() && !cgroup.is_v2());
     let outer = enter_cgroup(joined, plan.namespaces.contains(Namespaces::CGROUP), shows_cgroups(plan))?;
     let stage = if plan.in_user_namespace { Path::new("/") } else { &plan.stage };
-    chroot::build(&tree, stage, &plan.root)?;
+    chroot::build(&tree, stage, &plan.root, &shifted)?;
+    drop(shifted);
     if let Some(outer) = outer {
         join::join(outer.as_fd(), Namespaces::CGROUP)?;
     }

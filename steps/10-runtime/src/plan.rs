@@ -3,14 +3,14 @@
 //! Whoever wants a container decides a [`Plan`], from an OCI config ([`crate::config`]) or from a record of the
 //! engine's; nothing that comes after decides anything.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use cgroups::{Cgroup, Limits, Step};
 use chroot::{Program, mount};
 use overlay_layers::Overlay;
 use pid_namespace::Namespaces;
-use user_namespace::IdMaps;
+use user_namespace::{IdMaps, UserNamespace};
 
 use crate::confinement::Confinement;
 use crate::error::Result;
@@ -41,6 +41,8 @@ pub struct Plan {
     pub stage: PathBuf,
     /// What the root is furnished with.
     pub root: chroot::Plan,
+    /// The trees that mounts of the root count on, which only the host's root can make ([`chroot::plan::Finer::given`]).
+    pub shifted: Vec<Shifted>,
     /// Its cgroup, which may not be there yet; none where this process may not make any.
     pub cgroup: Option<Cgroup>,
     /// What it may use.
@@ -61,6 +63,19 @@ pub struct Plan {
     pub hooks: Hooks,
     /// What those are told about it.
     pub subject: Subject,
+}
+
+/// A piece of the host's tree that is shown under other owners (step 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shifted {
+    /// The host's path.
+    pub from: PathBuf,
+    /// Whether what is mounted in it comes along.
+    pub recursive: bool,
+    /// Whether that is shown under other owners too.
+    pub all: bool,
+    /// Which owners on the disk are shown as which.
+    pub maps: IdMaps,
 }
 
 /// A program in a container: its first, or one that comes later.
@@ -123,6 +138,15 @@ impl Base {
             Self::Overlay(overlay) => Ok(overlay.mount()?),
             Self::Directory(path) => Ok(mount::clone_tree(path, true)?),
         }
+    }
+}
+
+impl Shifted {
+    /// A copy of the tree, attached nowhere. This process must have a single thread, and be the host's root.
+    pub(crate) fn tree(&self) -> Result<OwnedFd> {
+        let tree = mount::clone_tree(&self.from, self.recursive)?;
+        user_namespace::shift(&tree, UserNamespace::with(&self.maps)?.as_fd(), self.all)?;
+        Ok(tree)
     }
 }
 

@@ -11,10 +11,10 @@ use rustix::fs::{Mode, OFlags};
 use crate::building::Building;
 use crate::child::{self, Wires};
 use crate::error::{Error, Result};
-use crate::hooks;
+use crate::hooks::{self, Hooks};
 use crate::join::Join;
 use crate::own_program;
-use crate::plan::{Base, Plan};
+use crate::plan::{Base, Plan, Shifted};
 use crate::talk::{self, Heard, Hearing, Opener};
 
 /// What is handed to a container at its start, beside its plan.
@@ -131,6 +131,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         streams,
         joins,
         tree: None,
+        shifted: plan.shifted.iter().map(Shifted::tree).collect::<Result<_>>()?,
         shared_memory,
         program,
         fifo,
@@ -158,7 +159,10 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
             child
         }
     };
-    home.come_back()?;
+    // Who starts nothing more need not come back, and an ordinary user could not.
+    if plan.hooks != Hooks::default() {
+        home.come_back()?;
+    }
     Ok(Started { child, report, gate })
 }
 

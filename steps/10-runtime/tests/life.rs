@@ -317,6 +317,42 @@ fn a_bundle_of_umoci() {
 }
 
 #[test]
+fn a_mount_under_other_owners() {
+    let mut bench = Bench::sh("stat -c '%u %g' /x/file; touch /x/new");
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    let maps = json!([{"containerID": 0, "hostID": 5000, "size": 100}]);
+    let mount = json!({"destination": "/x", "type": "bind", "source": directory.path(), "options": ["rbind", "idmap"],
+        "uidMappings": maps, "gidMappings": maps});
+    bench.set("/mounts/-", mount);
+    bench.set("/root/readonly", json!(false));
+    let output = bench.run(&["run", "c"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "5000 5000\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+
+    // A container with a user namespace sees its own files in a directory of the host's.
+    let mut bench = Bench::sh("stat -c '%u %g' /x/file; touch /x/new; stat -c '%u' /x/new");
+    let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    bench.set("/linux/namespaces/-", json!({"type": "user"}));
+    bench.set("/linux/uidMappings", maps.clone());
+    bench.set("/linux/gidMappings", maps);
+    fs::create_dir(bench.root.join("x")).unwrap();
+    let mount = json!({"destination": "/x", "type": "bind", "source": directory.path(), "options": ["bind", "idmap"]});
+    bench.set("/mounts/-", mount);
+    assert_eq!(bench.ok(&["run", "c"]), "0 0\n0\n");
+    assert_eq!(
+        fs::metadata(directory.path().join("new"))
+            .map(|new| std::os::unix::fs::MetadataExt::uid(&new))
+            .unwrap(),
+        0
+    );
+}
+
+#[test]
 fn beyond_what_runc_of_debian_can_do() {
     let line = "cat /proc/sys/kernel/domainname /proc/self/timens_offsets; uname -m; \
                 awk '$5 == \"/\" { print $7 ~ /shared/ ? \"shared\" : \"private\" }' /proc/self/mountinfo; \

@@ -33,7 +33,7 @@ impl Features {
                 "apparmor": { "enabled": true },
                 "selinux": { "enabled": true },
                 "intelRdt": { "enabled": false },
-                "mountExtensions": { "idmap": { "enabled": false } },
+                "mountExtensions": { "idmap": { "enabled": true } },
             },
         });
         println!("{features:#}");

@@ -77,11 +77,12 @@ impl Config {
         let linux = &document.linux;
         document.refuse_the_unsupported()?;
         let namespaces = namespaces::read(linux)?;
-        let root = document.root.as_ref().ok_or_else(|| at("root", "is missing"))?;
+        let base = document.root.as_ref().ok_or_else(|| at("root", "is missing"))?;
         let process = document.process.as_ref().ok_or_else(|| at("process", "is missing"))?;
-        if root.path.as_os_str().is_empty() {
+        if base.path.as_os_str().is_empty() {
             return Err(at("root.path", "is missing"));
         }
+        let (root, shifted) = root::read(document, &namespaces, facts)?;
         let in_user_namespace = namespaces.maps.is_some();
         let cgroup = self.cgroup(facts)?;
         let (limits, writes) = match &cgroup {
@@ -97,9 +98,10 @@ impl Config {
         Ok(Plan {
             hostname: names("hostname", &document.hostname)?,
             domainname: names("domainname", &document.domainname)?,
-            stage: facts.bundle.join(&root.path),
-            base: Base::Directory(facts.bundle.join(&root.path)),
-            root: root::read(document, &namespaces, facts)?,
+            stage: facts.bundle.join(&base.path),
+            base: Base::Directory(facts.bundle.join(&base.path)),
+            root,
+            shifted,
             cgroup,
             limits,
             writes,

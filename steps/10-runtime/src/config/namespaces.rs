@@ -130,7 +130,8 @@ fn maps(linux: &Linux, own: Namespaces) -> Result<Option<IdMaps>> {
     }
 }
 
-fn map(field: &str, mappings: &[IdMapping]) -> Result<IdMap> {
+/// A map, as the kernel takes it.
+pub(super) fn map(field: &str, mappings: &[IdMapping]) -> Result<IdMap> {
     if mappings.is_empty() {
         return Err(at(field, "is missing: a user namespace without ids has no root"));
     }

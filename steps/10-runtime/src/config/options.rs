@@ -61,8 +61,8 @@ pub(super) struct Options {
     pub(super) propagation: Option<(Propagation, bool)>,
     /// Whether the directory's contents are copied into the new file system.
     pub(super) copy_up: bool,
-    /// Whether its owners are mapped.
-    pub(super) mapped: bool,
+    /// Whether its owners are mapped, and if so, whether those of all that is mounted in it too.
+    pub(super) mapped: Option<bool>,
     /// The file system's own.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -88,7 +88,7 @@ impl Options {
                 "bind" => self.bind = Some(self.bind.unwrap_or(false)),
                 "rbind" => self.bind = Some(true),
                 "tmpcopyup" => self.copy_up = true,
-                "idmap" | "ridmap" => self.mapped = true,
+                "idmap" | "ridmap" => self.mapped = Some(text == "ridmap"),
                 "defaults" | "loud" => {}
                 "remount" | "iversion" | "noiversion" | "silent" => return Err("is not supported"),
                 "" => return Err("is no option"),
@@ -153,7 +153,7 @@ pub(super) fn known() -> Vec<String> {
     let flags = FLAGS.iter().flat_map(|(name, _, _)| [(*name).to_owned(), format!("r{name}")]);
     let own = OF_THE_FILE_SYSTEM.iter().flat_map(|(name, usual)| [(*name).to_owned(), (*usual).to_owned()]);
     let propagations = PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
-    let others = ["bind", "rbind", "tmpcopyup", "defaults"].map(str::to_owned);
+    let others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults"].map(str::to_owned);
     let mut all: Vec<String> =
         flags.chain(own).chain(propagations).chain(others).filter(|name| !name.is_empty()).collect();
     all.sort();

@@ -29,7 +29,7 @@ pub(super) fn cgroup(path: &str, id: &str, systemd: bool, hierarchy: &Hierarchy)
     let path = Path::new(path);
     let name = path.file_name().ok_or_else(|| at(FIELD, format!("{} names no cgroup", path.display())))?;
     let parent = path.parent().map(|parent| parent.to_string_lossy().into_owned()).unwrap_or_default();
-    Cgroup::at(hierarchy, &format!("/{parent}"), &name.to_string_lossy()).map_err(wrong)
+    Cgroup::at(hierarchy, parent.trim_start_matches('/'), &name.to_string_lossy()).map_err(wrong)
 }
 
 /// The limits, and what else is written, for a cgroup of version 2 or 1. A `new` one gets rules about devices whether

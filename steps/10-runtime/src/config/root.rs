@@ -7,18 +7,20 @@ use chroot::mount::{Attributes, Propagation};
 use chroot::plan::Finer;
 use chroot::{Mount, Plan, Source};
 use pid_namespace::Namespaces;
+use user_namespace::IdMaps;
 
 use super::document::{self, Document};
-use super::namespaces::Chosen;
+use super::namespaces::{Chosen, map};
 use super::options::{self, Options};
 use super::{Facts, absolute, at};
 use crate::error::Result;
+use crate::plan::Shifted;
 
 const DEV: &str = "/dev";
 /// What a node may be read and written by, unless the config says otherwise: everybody, as devices that all may use.
 const DEVICE_MODE: u32 = 0o666;
 
-pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> Result<Plan> {
+pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> Result<(Plan, Vec<Shifted>)> {
     let linux = &document.linux;
     if !linux.mount_label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
         return Err(at("linux.mountLabel", "cannot be applied: this kernel has SELinux switched off"));
@@ -26,9 +28,21 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
     let propagation = options::of_the_root(&linux.rootfs_propagation)?;
     // What is bound hears of later mounts on the host, unless it is told not to, as with runc.
     let usual = if linux.rootfs_propagation.is_empty() { Propagation::Slave } else { propagation };
-    let mut mounts = Vec::new();
+    let (mut mounts, mut shifted) = (Vec::new(), Vec::new());
     for (number, mount) in document.mounts.iter().enumerate() {
-        mounts.extend(read_mount(&format!("mounts[{number}]"), mount, facts, usual)?);
+        let field = format!("mounts[{number}]");
+        let mut found = read_mount(&field, mount, facts, usual)?;
+        if let Some(maps) = owners(&field, mount, namespaces.maps.as_ref())? {
+            let all = maps.1;
+            let Some((Mount { source: Source::Bind { from, recursive }, finer, .. }, [])) =
+                found.split_first_mut()
+            else {
+                return Err(at(format!("{field}.options"), "\"idmap\" is for bind mounts"));
+            };
+            finer.given = Some(shifted.len());
+            shifted.push(Shifted { from: from.clone(), recursive: *recursive, all, maps: maps.0 });
+        }
+        mounts.extend(found);
     }
     let paths = |field: &str, paths: &[PathBuf]| {
         let check =
@@ -47,7 +61,28 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
         user_namespace::root::adapt(&mut plan, maps, namespaces.own | joined(namespaces));
         user_namespace::root::host_devices(&mut plan);
     }
-    Ok(plan)
+    Ok((plan, shifted))
+}
+
+/// Under which owners a mount is shown, if not its own, and whether all that is mounted in it is too. Without maps of its
+/// own they are the container's.
+fn owners(field: &str, mount: &document::Mount, usual: Option<&IdMaps>) -> Result<Option<(IdMaps, bool)>> {
+    let mapped = Options::read(&format!("{field}.options"), &mount.options)?.mapped;
+    let given = !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty());
+    if mapped.is_none() && !given {
+        return Ok(None);
+    }
+    let maps = match usual {
+        Some(maps) if !given => maps.clone(),
+        None if !given => {
+            return Err(at(format!("{field}.uidMappings"), "is missing: the container has no maps either"));
+        }
+        _ => IdMaps {
+            uids: map(&format!("{field}.uidMappings"), &mount.uid_mappings)?,
+            gids: map(&format!("{field}.gidMappings"), &mount.gid_mappings)?,
+        },
+    };
+    Ok(Some((maps, mapped.unwrap_or(false))))
 }
 
 fn joined(namespaces: &Chosen) -> Namespaces {
@@ -58,9 +93,6 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
     let place = format!("{field}.options");
     let mut options = Options::read(&place, &mount.options)?;
     let destination = destination(field, &mount.destination)?;
-    if options.mapped || !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty()) {
-        return Err(at(format!("{field}.uidMappings"), "mapping the owners of a mount is not supported"));
-    }
     let kind = mount.r#type.as_deref().unwrap_or_default();
 
     // A type of "bind" or "none" says the same as the option.
@@ -86,7 +118,7 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
                 change: options.change,
                 change_all: options.change_all,
                 flat: !all,
-                copy_up: false,
+                ..Finer::default()
             },
         }]);
     }
@@ -103,6 +135,7 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
         change_all: options.change_all,
         flat: !all,
         copy_up: options.copy_up,
+        given: None,
     };
     if matches!(kind, "cgroup" | "cgroup2") {
         let place = destination.to_string_lossy().into_owned();
