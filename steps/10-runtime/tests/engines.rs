@@ -17,6 +17,16 @@ fn text(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Removes the cgroups that an engine keeps its containers below, and the runtime's folder, if nothing is left in them.
+fn remove_parents(name: &str) {
+    for tree in fs::read_dir("/sys/fs/cgroup").expect("control groups are mounted").flatten() {
+        // Others may have something there.
+        let removed = fs::remove_dir(tree.path().join(name));
+        drop(removed);
+    }
+    drop(fs::remove_dir("/run/mini-docker-runtime"));
+}
+
 /// A Podman with folders of its own, which hold the image `bb`.
 struct Podman(TempDir);
 
@@ -53,6 +63,7 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         self.run(&["rm", "--all", "--force", "--time", "0"]);
+        remove_parents("libpod_parent");
     }
 }
 
@@ -141,6 +152,7 @@ impl Drop for Containerd {
         self.run(&["container", "rm", "c"]);
         self.daemon.kill().expect("it is ours");
         self.daemon.wait().expect("it is ours");
+        remove_parents("default");
     }
 }
 
