@@ -20,11 +20,19 @@ fn text(output: &Output) -> (Option<i32>, String) {
 /// Removes the cgroups that an engine keeps its containers below, and the runtime's folder, if nothing is left in them.
 fn remove_parents(name: &str) {
     for tree in fs::read_dir("/sys/fs/cgroup").expect("control groups are mounted").flatten() {
-        // Others may have something there.
-        let removed = fs::remove_dir(tree.path().join(name));
-        drop(removed);
+        remove_empty(&tree.path().join(name));
     }
-    drop(fs::remove_dir("/run/mini-docker-runtime"));
+    remove_empty(Path::new("/run/mini-docker-runtime"));
+}
+
+/// Removes a directory and those in it. Others may have something there: that stays.
+fn remove_empty(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_empty(&entry.path());
+        }
+    }
+    drop(fs::remove_dir(directory));
 }
 
 /// A Podman with folders of its own, which hold the image `bb`.
