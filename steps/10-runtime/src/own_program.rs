@@ -30,7 +30,7 @@ use rustix::net::{
 use crate::error::{Error, Result};
 
 /// The exit code that stands for: nothing is wrong, but the start must be made through a read-only mount.
-pub const AGAIN: u8 = 0;
+pub const AGAIN: u8 = 2;
 
 const EXE: &str = "/proc/self/exe";
 

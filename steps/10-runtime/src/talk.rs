@@ -9,7 +9,8 @@ use seccomp::Filter;
 
 use crate::error::{Error, Result};
 
-/// What the child says, one byte each. Anything else is an exit code, followed by a message.
+/// What the child says, one byte each. Anything else is an exit code ([`crate::own_program::AGAIN`] among them), followed
+/// by a message.
 const READY: u8 = 0;
 const BUILT: u8 = 1;
 
