@@ -101,6 +101,15 @@ pub fn take_signals() -> Result<SignalFd> {
         .map_err(|errno| Error::kernel("take signals", errno))
 }
 
+/// The same for SIGWINCH alone: all others do with this process what they always do.
+pub fn take_resizes() -> Result<SignalFd> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGWINCH);
+    signals.thread_block().map_err(|errno| Error::kernel("block signals", errno))?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|errno| Error::kernel("take signals", errno))
+}
+
 /// Waits for the shim's first word: that the container runs, or why not.
 pub fn await_start(connection: &mut Connection) -> Result<Vec<Frame>> {
     let mut rest = Vec::new();
@@ -176,7 +185,12 @@ impl Session {
                         match typed {
                             Typed::Input(bytes) if bytes.is_empty() => {}
                             Typed::Input(bytes) => connection.send(&Frame::Stdin(bytes))?,
-                            Typed::Detach => return Ok(Outcome::Detached),
+                            Typed::Detach(before) => {
+                                if !before.is_empty() {
+                                    connection.send(&Frame::Stdin(before))?;
+                                }
+                                return Ok(Outcome::Detached);
+                            }
                         }
                     }
                     Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
@@ -275,7 +289,8 @@ struct Keys {
 #[derive(Debug, PartialEq, Eq)]
 enum Typed {
     Input(Vec<u8>),
-    Detach,
+    /// The sequence, after this input.
+    Detach(Vec<u8>),
 }
 
 impl Keys {
@@ -289,7 +304,7 @@ impl Keys {
             if byte == self.sought[self.matched] {
                 self.matched += 1;
                 if self.matched == self.sought.len() {
-                    return Typed::Detach;
+                    return Typed::Detach(input);
                 }
                 continue;
             }
@@ -313,7 +328,9 @@ mod tests {
         let mut keys = Keys::new(DetachKeys::default());
         assert_eq!(keys.filter(b"ab\x10".to_vec()), Typed::Input(b"ab".to_vec()));
         assert_eq!(keys.filter(b"c\x10\x10".to_vec()), Typed::Input(b"\x10c\x10".to_vec()));
-        assert_eq!(keys.filter(b"\x11".to_vec()), Typed::Detach);
+        assert_eq!(keys.filter(b"\x11".to_vec()), Typed::Detach(Vec::new()));
+        let mut keys = Keys::new(DetachKeys::default());
+        assert_eq!(keys.filter(b"last\n\x10\x11lost".to_vec()), Typed::Detach(b"last\n".to_vec()));
     }
 
     #[test]

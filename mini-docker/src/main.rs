@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 /// Whether this is a command of an ordinary user's that may start a container. To say so of one that does not costs a
 /// millisecond, and nothing else.
 fn is_a_users_start() -> bool {
-    let starts = |word: std::ffi::OsString| ["run", "start", "restart"].iter().any(|start| word == *start);
+    let starts =
+        |word: std::ffi::OsString| ["run", "start", "restart", "exec"].iter().any(|start| word == *start);
     !nix::unistd::geteuid().is_root() && std::env::args_os().any(starts)
 }
 

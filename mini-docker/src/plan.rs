@@ -86,6 +86,9 @@ impl Launch {
     }
 }
 
+/// What a program in a terminal is told about that.
+pub const TERM: &str = "TERM=xterm";
+
 /// The cgroup below which containers are kept unless told otherwise.
 const CGROUP_PARENT: &str = "mini-docker";
 
@@ -323,7 +326,7 @@ fn environment(container: &Container) -> Vec<String> {
     let mut environment =
         vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={}", container.config.hostname)];
     if container.config.tty {
-        environment.push("TERM=xterm".to_owned());
+        environment.push(TERM.to_owned());
     }
     merge_environment(&mut environment, &container.config.env);
     environment

@@ -97,12 +97,15 @@ impl Scene {
 
     /// Runs containers among the thief's processes by the binary, until one was caught and the thief is through.
     fn attack(&self, options: &[&str], command: &[&str]) {
+        let run = ["run", "--rm", "-i", "--pid", "container:thief"];
+        self.attack_by(&[&run[..], options, &["evil"], command].concat());
+    }
+
+    fn attack_by(&self, arguments: &[&str]) {
         let before = fs::read(&self.binary).expect("our copy");
         let (caught, done) = (self.spoils.join("caught"), self.spoils.join("done"));
         until("the thief holds the engine's binary", || {
-            let run = ["run", "--rm", "-i", "--pid", "container:thief"];
-            let mut run =
-                self.victim.command(&self.binary, &[&run[..], options, &["evil"], command].concat());
+            let mut run = self.victim.command(&self.binary, arguments);
             let run = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let mut run = run.expect("the copy runs");
             // It waits for its input, or has ended at once.
@@ -155,6 +158,13 @@ fn a_script_whose_interpreter_is_the_engine() {
 #[test]
 fn an_init_process_that_is_the_engine() {
     victims().into_iter().for_each(|victim| Scene::new(victim).attack(&["--init"], &["cat"]));
+}
+
+/// CVE-2019-5736, as it was first found: a command that comes later into the container runs `/proc/self/exe` there.
+#[test]
+fn a_later_command_that_is_the_engine() {
+    let command = ["exec", "-i", "thief", "/proc/self/exe", "import", "-"];
+    victims().into_iter().for_each(|victim| Scene::new(victim).attack_by(&command));
 }
 
 /// The same where nobody is in the container to do it yet: whoever enters it later finds a binary that he cannot write.

@@ -129,3 +129,32 @@ fn attached_again_with_other_keys_to_leave() {
     shell.expect(Eof).unwrap();
     assert_eq!(exit_code(&shell), 8);
 }
+
+#[test]
+fn a_command_in_a_terminal_of_its_own() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let mut shell = terminal(&engine, &["exec", "-it", "box", "sh"]);
+    shell.get_process_mut().set_window_size(101, 37).unwrap();
+    shell.send_line("tty; echo $TERM-$((1+1))").unwrap();
+    shell.expect("/dev/pts/0").unwrap();
+    shell.expect("xterm-2").unwrap();
+    until("the new size is seen inside", || {
+        shell.send_line("stty size").unwrap();
+        shell.expect("37 101").is_ok()
+    });
+    shell.send_line("sleep 4321; echo after").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    shell.send("\x03").unwrap();
+    shell.send_line("echo still-$((3+4))").unwrap();
+    shell.expect("still-7").unwrap();
+    shell.send_line("sleep 4321").unwrap();
+    shell.send("\x10\x11").unwrap();
+    shell.expect("read escape sequence").unwrap();
+    shell.expect(Eof).unwrap();
+    assert_eq!(exit_code(&shell), 0);
+    until("what was typed last runs on", || engine.ok(&["exec", "box", "ps"]).contains("sleep 4321"));
+    let mut shell = terminal(&engine, &["exec", "-it", "box", "sh", "-c", "exit 7"]);
+    shell.expect(Eof).unwrap();
+    assert_eq!(exit_code(&shell), 7);
+}

@@ -4,6 +4,7 @@
 mod attach;
 mod create;
 mod doctor;
+mod exec;
 mod images;
 mod import;
 mod info;
@@ -78,6 +79,8 @@ enum Command {
     Start(start::Options),
     /// Connect one's streams to a running container
     Attach(attach::Options),
+    /// Run a command in a running container
+    Exec(exec::Options),
     /// Download an image from a registry
     Pull(pull::Options),
     /// Make an image from an archive of a root file system
@@ -137,6 +140,8 @@ enum Container {
     Start(start::Options),
     /// Connect one's streams to a running container
     Attach(attach::Options),
+    /// Run a command in a running container
+    Exec(exec::Options),
     /// Stop one or more running containers
     Stop(stop::Options),
     /// Restart one or more containers
@@ -231,6 +236,7 @@ impl Cli {
             Command::Attach(options) | Command::Container(Container::Attach(options)) => {
                 options.run(&open()?)
             }
+            Command::Exec(options) | Command::Container(Container::Exec(options)) => options.run(&open()?),
             Command::Restart(options) | Command::Container(Container::Restart(options)) => {
                 options.run(&open()?)
             }

@@ -1,6 +1,7 @@
 //! The engine: what commands ask for, in terms of images and containers. What concerns networks is in `networks`, and
 //! what a request means before anything is made, in `settle`.
 
+pub mod exec;
 mod life;
 mod networks;
 mod settle;

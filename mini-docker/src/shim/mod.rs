@@ -4,13 +4,15 @@
 //! streams, writes its log, passes signals and input on, and records its end. It holds the container's lock from
 //! before the start until everything is tidy, so "does it run?" is the question whether that lock is held.
 //!
-//! It has one thread, which waits in `poll(2)` for whatever comes first (`running`); `streams` are the descriptors
+//! It has one thread, which waits in `poll(2)` for whatever comes first (`running`, `traffic`); `streams` are the descriptors
 //! between it and the container; `restart` is what it does between two runs.
 
+pub mod exec;
 mod restart;
 mod running;
 mod streams;
 mod title;
+mod traffic;
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -35,7 +37,8 @@ use crate::store::{Containers, Held};
 use crate::volumes;
 use crate::wire::{Connection, Frame};
 use restart::{Delays, Waited, await_restart};
-use running::{Change, Client, Running};
+use running::{Change, Running};
+use traffic::Client;
 
 /// What `ps` on the host shows for a shim.
 const NAME: &CStr = c"md-shim";
@@ -116,7 +119,7 @@ fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
     let mut kept = vec![held.lock.as_fd(), command.as_fd()];
     kept.extend(supplies.descriptors());
     kept.extend(engine.descriptors());
-    detach(&kept)?;
+    detach(NAME, &kept)?;
     title::set(&format!("{} {}", NAME.to_string_lossy(), container.short_id()))?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let state = engine.containers().state(&container.id)?;
@@ -130,7 +133,7 @@ fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
     let mut command = Client::new(command, attached, attached && shim.container.config.stdin_once);
     command.tell(&Frame::Started);
     release_streams()?;
-    run.running.clients.push(command);
+    run.running.traffic.clients.push(command);
     let mut delays = Delays::default();
     loop {
         let began = Instant::now();
@@ -185,7 +188,7 @@ impl Shim<'_> {
             Ok(running) => {
                 self.state = State {
                     status: Status::Running,
-                    pid: running.child.pid().as_raw(),
+                    pid: running.traffic.child.pid().as_raw(),
                     started_at: logs::now(),
                     finished_at: String::new(),
                     restart_count: self.state.restart_count,
@@ -261,7 +264,7 @@ impl Shim<'_> {
         // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
         let released = self.release_networks();
         let Run { launch, running, supplies } = run;
-        let clients = running.clients;
+        let clients = running.traffic.clients;
         drop((running.live, supplies));
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = self.engine.containers().retire(self.held)?;
@@ -283,12 +286,12 @@ impl Shim<'_> {
             exit_code: exit.code(),
             // A cgroup's count of its killed is gone with it.
             oom_killed: launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
-            error: running.log_failure.take().unwrap_or_default(),
+            error: running.traffic.log_failure.take().unwrap_or_default(),
             finished_at: logs::now(),
             ..self.state.clone()
         };
         released.and(remove_cgroup(&launch))?;
-        Ok(running.clients)
+        Ok(running.traffic.clients)
     }
 
     fn release_networks(&self) -> Result<()> {
@@ -333,11 +336,10 @@ fn remove_cgroup(launch: &Launch) -> Result<()> {
 }
 
 /// Leaves the command's session, working directory and whatever descriptors it was given by others.
-fn detach(kept: &[BorrowedFd<'_>]) -> Result<()> {
+fn detach(name: &CStr, kept: &[BorrowedFd<'_>]) -> Result<()> {
     nix::unistd::setsid().map_err(|errno| Error::kernel("start a session", errno))?;
     nix::unistd::chdir("/").map_err(|errno| Error::kernel("leave the working directory", errno))?;
-    // SAFETY: the name is a C string that lives for ever.
-    unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr()) };
+    rustix::thread::set_name(name).map_err(|errno| Error::kernel("name this process", errno))?;
     // The command may have blocked signals for itself. A container that closes its input is no reason to die, nor is
     // the end of the command's terminal, nor a log that is as long as the caller's limits let a file be.
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::running::Client;
+use super::traffic::Client;
 use crate::error::{Error, Result};
 use crate::wire::{Connection, Frame, Received};
 

@@ -40,6 +40,12 @@ impl Target {
     }
 }
 
+impl AsFd for Target {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
 /// Starts `process` there, and returns when it runs. This process must have a single thread.
 ///
 /// # Errors
