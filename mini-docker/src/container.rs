@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use image_pull::config::Healthcheck;
 use overlay_layers::ChainId;
 use serde::{Deserialize, Serialize};
 use user_namespace::IdMaps;
 
 use crate::error::Result;
+use crate::health::Health;
 use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
 
@@ -90,6 +92,12 @@ pub struct Config {
     pub stop_signal: Option<String>,
     /// Seconds between that signal and SIGKILL.
     pub stop_timeout: Option<i64>,
+    /// How it is told whether the container is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// What a command in shell form runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
 }
 
 /// A bind mount, volume or tmpfs of a container.
@@ -154,6 +162,9 @@ pub struct State {
     pub finished_at: String,
     /// How often its shim has started it again, by its restart policy.
     pub restart_count: u32,
+    /// How well it is, if that is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Whether somebody asked it to end: it is not started again by itself then.
     pub stopped_by_hand: bool,
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
 use crate::plan::merge_environment;
-use crate::{logs, mounts, networks};
+use crate::{health, logs, mounts, networks};
 
 /// What the user asks for. Whatever is left empty comes from the image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,6 +100,8 @@ fn merge(id: &str, image: &RunConfig, mut user: Config) -> Result<Config> {
 
     user.stop_signal = user.stop_signal.or_else(|| image.stop_signal.clone());
     user.stop_timeout = user.stop_timeout.or(image.stop_timeout);
+    user.healthcheck = health::merge(image.healthcheck.as_ref(), user.healthcheck);
+    user.shell = user.shell.or_else(|| image.shell.clone());
     if let Some(signal) = &user.stop_signal {
         crate::signals::parse(signal)?;
     }

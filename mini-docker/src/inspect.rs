@@ -187,6 +187,9 @@ fn state(state: &State) -> Value {
     object.insert("Error".to_owned(), state.error.clone().into());
     object.insert("StartedAt".to_owned(), at(&state.started_at).into());
     object.insert("FinishedAt".to_owned(), at(&state.finished_at).into());
+    if let Some(health) = &state.health {
+        object.insert("Health".to_owned(), value(health));
+    }
     Value::Object(object)
 }
 

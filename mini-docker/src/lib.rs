@@ -38,6 +38,7 @@ pub mod etc;
 pub mod explain;
 pub mod files;
 pub mod format;
+pub mod health;
 pub mod hello;
 pub mod host_config;
 pub mod import;

@@ -22,6 +22,7 @@ use user_namespace::IdMaps;
 use crate::confinement;
 use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::error::{Error, Result};
+use crate::health::Check;
 use crate::host_config::{HostConfig, Restart};
 use crate::sharing::{Share, Sharing};
 use crate::{delegated, devices, limits, sysctls, ulimits};
@@ -63,7 +64,7 @@ pub struct Launch {
     pub plan: Plan,
     /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name.
     pub shares_files: bool,
-    /// Whether its shim may start it again.
+    /// Whether its shim may start it, or something in it, again.
     pub starts_again: bool,
     /// Whether it has a terminal.
     pub tty: bool,
@@ -188,7 +189,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         id: container.id.clone(),
         sharing,
         plan,
-        starts_again: host.restart_policy.name != Restart::No,
+        starts_again: host.restart_policy.name != Restart::No || Check::of(config).is_some(),
         shares_files: container.mounts.iter().any(|mount| match mount.kind {
             MountKind::Bind | MountKind::Volume => !mount.anonymous,
             MountKind::Tmpfs => false,

@@ -8,6 +8,7 @@ use image_pull::Reference;
 use jiff::{SignedDuration, Timestamp};
 use mini_docker::container::{Container, State, Status};
 use mini_docker::format::units;
+use mini_docker::health::Wellness;
 use mini_docker::networks::membership::{Connections, PublishedPort};
 use mini_docker::{Engine, Error, Result};
 use networking::{Port, Protocol};
@@ -225,7 +226,13 @@ fn size(engine: &Engine, container: &Container) -> Result<String> {
 fn status(state: &State) -> Result<String> {
     Ok(match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", age(&state.started_at)?),
+        Status::Running => {
+            let health = state.health.as_ref().map_or(String::new(), |health| match health.status {
+                Wellness::Starting => " (health: starting)".to_owned(),
+                known => format!(" ({})", known.word()),
+            });
+            format!("Up {}{health}", age(&state.started_at)?)
+        }
         Status::Paused => format!("Up {} (Paused)", age(&state.started_at)?),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, age(&state.finished_at)?),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, age(&state.finished_at)?),

@@ -31,8 +31,8 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp> {
     TimeZone::system().to_timestamp(local).map_err(|_| invalid())
 }
 
-/// A duration as Go writes it: numbers with units, largest first.
-fn duration(text: &str) -> Option<Duration> {
+/// A duration as Go writes it: numbers with units (`ms`, `s`, `m`, `h`), largest first.
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0.0;
     while !rest.is_empty() {

@@ -8,6 +8,7 @@
 //! between it and the container; `restart` is what it does between two runs.
 
 pub mod exec;
+mod probe;
 mod restart;
 mod running;
 mod streams;
@@ -137,7 +138,7 @@ fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
     let mut delays = Delays::default();
     loop {
         let began = Instant::now();
-        let exit = run.running.watch(&listener, &mut |change| shim.note(change))?;
+        let exit = run.running.watch(engine, &listener, &mut |change| shim.note(change))?;
         let delay = delays.next(began.elapsed());
         if !shim.is_to_restart(exit)? {
             return shim.end(run, exit);
@@ -184,7 +185,7 @@ struct Run {
 impl Shim<'_> {
     /// Starts the container. If that fails, nothing is left of the attempt.
     fn run(&mut self, launch: Launch, supplies: Supplies, size: Option<(u16, u16)>) -> Result<Run> {
-        match Running::start(self.engine, &launch, &supplies, size) {
+        match Running::start(self.engine, &self.container, &launch, &supplies, size) {
             Ok(running) => {
                 self.state = State {
                     status: Status::Running,
@@ -192,6 +193,7 @@ impl Shim<'_> {
                     started_at: logs::now(),
                     finished_at: String::new(),
                     restart_count: self.state.restart_count,
+                    health: running.health.as_ref().map(|watch| watch.health.clone()),
                     ..State::default()
                 };
                 self.engine.containers().write_state(&self.container, &self.state)?;
@@ -217,6 +219,7 @@ impl Shim<'_> {
     /// Records what a client has done to the container.
     fn note(&mut self, change: Change) -> Result<()> {
         match change {
+            Change::Health(health) => self.state.health = Some(health),
             Change::StoppedByHand => self.state.stopped_by_hand = true,
             Change::Frozen(frozen) => {
                 self.state.status = if frozen { Status::Paused } else { Status::Running };

@@ -13,10 +13,13 @@ use runtime::{Inputs, own_program};
 use user_namespace::IdMaps;
 
 use super::Supplies;
+use super::probe::Watch;
 use super::streams;
 use super::traffic::{Client, Traffic, forgive};
+use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::health::Health;
 use crate::logs::Writer;
 use crate::networks::Networks;
 use crate::networks::membership::Connections;
@@ -34,21 +37,30 @@ pub(super) struct Running {
     /// Its fleeting directory, where its networks are recorded.
     directory: PathBuf,
     cgroup: Option<Cgroup>,
+    /// The container as it was started.
+    container: Container,
+    /// Its health, if that is checked.
+    pub(super) health: Option<Watch>,
+    /// Whether its processes are frozen.
+    frozen: bool,
 }
 
-/// What a client has done to the container.
-#[derive(Debug, Clone, Copy)]
+/// What has become of the container.
+#[derive(Debug, Clone)]
 pub(super) enum Change {
     /// It is to end, and not to be started again by itself.
     StoppedByHand,
     /// Its processes are frozen, or go on.
     Frozen(bool),
+    /// A check of its health has been made.
+    Health(Health),
 }
 
 impl Running {
     /// Starts the container. If that fails, its processes are gone; what else was made for it is the caller's to remove.
     pub(super) fn start(
         engine: &Engine,
+        container: &Container,
         launch: &Launch,
         supplies: &Supplies,
         size: Option<(u16, u16)>,
@@ -84,30 +96,47 @@ impl Running {
             networks: engine.networks().clone(),
             directory: containers.exec_directory(&launch.id),
             cgroup: launch.plan.cgroup.clone(),
+            container: container.clone(),
+            health: Watch::of(container),
+            frozen: false,
         })
     }
 
-    /// Passes things back and forth until the container has ended. What a client has done to it is given to `note`.
+    /// Passes things back and forth until the container has ended. What becomes of it meanwhile is given to `note`.
     pub(super) fn watch(
         &mut self,
+        engine: &Engine,
         listener: &UnixListener,
         note: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<Exit> {
         loop {
             let mut others = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             others.extend(self.live.names.as_ref().map(Server::descriptors).unwrap_or_default());
+            let names = others.len();
+            others.extend(
+                self.health.iter().filter_map(Watch::descriptor).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+            );
             let left = self.live.names.as_ref().and_then(Server::timeout);
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
+            let check = self.health.as_ref().filter(|_| !self.frozen).and_then(Watch::timeout);
+            let timeout = left.into_iter().chain(check).min().map_or(PollTimeout::NONE, |left| {
                 // Rounded up, so that the last round does not spin.
                 PollTimeout::try_from(left.as_millis() as i32 + 1).unwrap_or(PollTimeout::MAX)
             });
             let turn = self.traffic.turn(&others, timeout)?;
             // It has something to do, too, when nothing has come for long enough.
-            if left.is_some() || turn.others[1..].contains(&true) {
+            if left.is_some() || turn.others[1..names].contains(&true) {
                 self.answer_names();
             }
             for (client, frame) in turn.asked {
                 self.obey(client, frame, note)?;
+            }
+            if let Some(watch) = &mut self.health {
+                if turn.others[names..].contains(&true) && watch.hear()? {
+                    note(Change::Health(watch.health.clone()))?;
+                }
+                if !self.frozen && !turn.ended {
+                    watch.begin(engine, &self.container)?;
+                }
             }
             self.traffic.forget_gone();
             if turn.others[0] {
@@ -143,6 +172,9 @@ impl Running {
             }
             Frame::Freeze(frozen) => {
                 let done = self.freeze(frozen).and_then(|()| note(Change::Frozen(frozen)));
+                if done.is_ok() {
+                    self.frozen = frozen;
+                }
                 let answer = done.map_or_else(
                     |error| Frame::Failed { code: 1, message: error.to_string() },
                     |()| Frame::Done,

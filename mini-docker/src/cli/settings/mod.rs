@@ -1,6 +1,7 @@
 //! What a new container is to be like: the options that `run` shares with every command that makes one.
 
 mod connections;
+mod health;
 mod isolation;
 mod resources;
 
@@ -14,6 +15,7 @@ use mini_docker::{Error, Result, mounts};
 
 use super::options;
 use connections::Connections;
+use health::Checks;
 use isolation::Isolation;
 use resources::Resources;
 
@@ -86,6 +88,8 @@ pub(crate) struct Settings {
     resources: Resources,
     #[command(flatten)]
     isolation: Isolation,
+    #[command(flatten)]
+    checks: Checks,
     /// The image, and the command to run in place of its own
     // One list, since what follows the image is the command's, however much it looks like an option of ours.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["IMAGE", "COMMAND"])]
@@ -158,6 +162,7 @@ impl Settings {
         };
         self.resources.set(&mut host_config);
         self.isolation.set(&mut host_config)?;
+        self.checks.set(&mut config)?;
         let networks = self.connections.set(&mut config, &mut host_config)?;
         Ok(Request { name: self.name, config, host_config, mounts, networks, ids: None })
     }

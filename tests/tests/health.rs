@@ -1,0 +1,117 @@
+//! Health checks: the user's and the image's.
+
+use serde_json::{Value, json};
+use testbed::engine::Engine;
+use testbed::registry::{Compression, Image, Registry, tar_directory};
+use testbed::rootfs::Rootfs;
+use testbed::until;
+
+/// A container called box that runs, and is checked every 50 milliseconds.
+fn checked(options: &[&str]) -> Engine {
+    let engine = Engine::with_busybox();
+    let before = ["run", "-d", "--name", "box", "--health-interval", "50ms"];
+    engine.ok(&[&before[..], options, &["busybox", "sleep", "1000"]].concat());
+    engine
+}
+
+fn status(engine: &Engine) -> String {
+    engine.inspect("box", "{{.State.Health.Status}}")
+}
+
+fn log(engine: &Engine) -> Vec<Value> {
+    let log = engine.inspect("box", "{{json .State.Health.Log}}");
+    serde_json::from_str(&log).expect("a list")
+}
+
+#[test]
+fn a_container_falls_ill_and_gets_well() {
+    let engine = checked(&["--health-cmd", "cat /well", "--health-retries", "2"]);
+    until("it is ill", || status(&engine) == "unhealthy");
+    assert!(engine.inspect("box", "{{.State.Health.FailingStreak}}").parse::<u32>().unwrap() >= 2);
+    assert!(engine.ok(&["ps"]).contains(" (unhealthy)"));
+    let result = log(&engine).pop().unwrap();
+    assert_eq!(result["ExitCode"], 1);
+    assert_eq!(result["Output"], "cat: can't open '/well': No such file or directory\n");
+    engine.ok(&["exec", "box", "sh", "-c", "echo fine > /well"]);
+    until("it is well", || status(&engine) == "healthy");
+    assert!(engine.ok(&["ps"]).contains(" (healthy)"));
+    until("there are many results", || log(&engine).len() == 5);
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    assert_eq!(log(&engine).len(), 5, "no more than five are kept");
+    // What a check writes is not the container's output, and a check is no reason to start it again.
+    assert_eq!(engine.ok(&["logs", "box"]), "");
+    assert_eq!(engine.inspect("box", "{{.RestartCount}}"), "0");
+    engine.ok(&["stop", "-t", "0", "box"]);
+    assert!(!engine.ok(&["ps", "-a"]).contains("healthy"));
+}
+
+#[test]
+fn a_check_that_takes_too_long_is_ended() {
+    let engine =
+        checked(&["--health-cmd", "sleep 1234", "--health-timeout", "100ms", "--health-retries", "1"]);
+    until("it counts as a failure", || status(&engine) == "unhealthy");
+    let result = log(&engine).remove(0);
+    assert_eq!(
+        (&result["ExitCode"], &result["Output"]),
+        (&json!(-1), &json!("Health check exceeded timeout (100ms)"))
+    );
+    engine.ok(&["pause", "box"]);
+    let before = log(&engine);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(log(&engine), before, "a frozen container is not checked");
+    engine.ok(&["unpause", "box"]);
+    until("it is checked again", || log(&engine) != before);
+}
+
+#[test]
+fn failures_at_the_start_do_not_count() {
+    let options = ["--health-cmd", "test -e /well", "--health-retries", "1", "--health-start-period", "1h"];
+    let engine = checked(&[&options[..], &["--health-start-interval", "20ms"]].concat());
+    until("it has failed often", || log(&engine).len() == 5);
+    assert_eq!(
+        engine.inspect("box", "{{.State.Health.Status}} {{.State.Health.FailingStreak}}"),
+        "starting 0"
+    );
+    assert!(engine.ok(&["ps"]).contains(" (health: starting)"));
+    engine.ok(&["exec", "box", "touch", "/well"]);
+    until("it is well", || status(&engine) == "healthy");
+    engine.ok(&["exec", "box", "rm", "/well"]);
+    until("from now on they count", || status(&engine) == "unhealthy");
+}
+
+#[test]
+fn an_images_check() {
+    let engine = Engine::with_busybox();
+    let registry = Registry::start();
+    let config = json!({
+        "Cmd": ["sleep", "1000"], "Shell": ["/bin/sh", "-ec"],
+        "Healthcheck": { "Test": ["CMD-SHELL", "echo $0 checks"], "Interval": 50_000_000 },
+    });
+    let layers = vec![(tar_directory(Rootfs::busybox().path()), Compression::Gzip)];
+    registry.push("app", "1", &Image { layers, config, ..Image::default() });
+    let image = format!("{}/app:1", registry.host());
+    engine.ok(&["run", "-d", "-q", "--name", "box", &image]);
+    until("it is well", || status(&engine) == "healthy");
+    assert_eq!(log(&engine)[0]["Output"], "/bin/sh checks\n");
+    engine.ok(&["rm", "-f", "box"]);
+    engine.ok(&["run", "-d", "--name", "box", "--no-healthcheck", &image]);
+    assert!(!engine.inspect("box", "{{json .State}}").contains("Health"));
+    engine.ok(&["rm", "-f", "box"]);
+    engine.ok(&["run", "-d", "--name", "box", "--health-cmd", "exit 3", "--health-retries", "1", &image]);
+    until("the user's command, and the image's interval", || status(&engine) == "unhealthy");
+    assert_eq!(log(&engine)[0]["ExitCode"], 3);
+}
+
+#[test]
+fn checks_that_cannot_be() {
+    let engine = Engine::with_busybox();
+    let complaints: String = [
+        &["--health-interval", "soon"][..],
+        &["--health-timeout", "0.1ms"],
+        &["--health-cmd", "true", "--no-healthcheck"],
+    ]
+    .iter()
+    .map(|options| engine.fails(&[&["run"], *options, &["busybox"]].concat()) + "\n")
+    .collect();
+    insta::assert_snapshot!(complaints);
+}
