@@ -5,6 +5,7 @@
 //! | [`start`] | the start of a container, against other engines and a floor |
 //! | [`pull`] | from a registry to an unpacked image |
 //! | [`net`] | what the network carries |
+//! | [`scale`] | what one more container costs when there are many |
 //! | [`measure`] | interleaved rounds, medians, and the table |
 //! | [`podman`] | podman, kept to the benchmark's own folders and cgroups |
 //! | [`workplace`] | a place that is the same for all, and that nothing outlives |
@@ -13,6 +14,7 @@ mod measure;
 mod net;
 mod podman;
 mod pull;
+mod scale;
 mod start;
 mod workplace;
 
@@ -40,6 +42,8 @@ enum What {
     Pull(Settings),
     /// Send over TCP, through a published port and between two containers
     Net(Settings),
+    /// Start and remove many idle containers, and look at what they cost
+    Scale(Settings),
 }
 
 /// How to measure.
@@ -60,6 +64,7 @@ impl Options {
             What::Start(settings) => start::run(settings),
             What::Pull(settings) => pull::run(settings),
             What::Net(settings) => net::run(settings),
+            What::Scale(settings) => scale::run(settings),
         };
         measured.and(leaks::remove_engine_cgroups())
     }

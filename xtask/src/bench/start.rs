@@ -34,6 +34,7 @@ const BRIDGE: &str = "floor";
 pub(super) fn run(settings: &Settings) -> Result<()> {
     require(&["busybox", "tar"])?;
     let engine = command::build("mini-docker", "mini-docker", true)?;
+    let runtime = command::build("runtime", "runtime", true)?;
     let floor = command::build("testbed", "floor", true)?;
     let workplace = Workplace::enter(settings.on.as_deref())?;
     let root = Root::make(&workplace)?;
@@ -51,8 +52,9 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
     let mut run = mini_docker(&engine, &ours);
     run.args(["run", "--rm", "--network", "none", IMAGE, "true"]);
     field.contenders.push(Contender::command("mini-docker run", run));
+    field.contenders.push(with_bundle("runtime", &runtime, &workplace, &root)?);
     for runtime in ["crun", "runc"] {
-        field.enter(runtime, &[runtime], || with_bundle(runtime, &workplace, &root));
+        field.enter(runtime, &[runtime], || with_bundle(runtime, Path::new(runtime), &workplace, &root));
     }
     field.enter("bubblewrap", &["bwrap"], || Ok(Contender::command("bubblewrap", bubblewrap(&root))));
     field.enter("podman run", &["podman"], || with_podman(&workplace, &root, &["--network", "none"]));
@@ -81,7 +83,7 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
          log or shim, and no address claimed."
     );
     println!(
-        "crun, runc: a prepared bundle with the runtime's own spec. bubblewrap: no overlay and no cgroup."
+        "runtime (step 10), crun, runc: a prepared bundle with the runtime's own spec. bubblewrap: no overlay and no cgroup."
     );
     Ok(())
 }
@@ -100,16 +102,15 @@ fn measure(mut field: Field, rounds: u32) -> Result<()> {
 fn settling(name: &'static str, mut command: Command) -> Contender {
     Contender::new(name, move || {
         let elapsed = time(&mut command)?;
-        settle()?;
+        settle(&Socket::open()?)?;
         Ok(elapsed)
     })
 }
 
 /// Waits until no device is plugged into a bridge.
-fn settle() -> Result<()> {
-    let socket = Socket::open()?;
+pub(super) fn settle(socket: &Socket) -> Result<()> {
     let patience = Instant::now() + Duration::from_secs(5);
-    while link::list(&socket)?.iter().any(|link| link.bridge.is_some()) {
+    while link::list(socket)?.iter().any(|link| link.bridge.is_some()) {
         if Instant::now() > patience {
             bail!("a cable stays plugged in");
         }
@@ -152,8 +153,8 @@ fn floor_places(workplace: &Workplace) -> Result<()> {
 }
 
 /// A bundle with the runtime's own idea of a spec, told only what to run, and where.
-fn with_bundle(runtime: &'static str, workplace: &Workplace, root: &Root) -> Result<Contender> {
-    let bundle = workplace.make(runtime)?;
+fn with_bundle(name: &'static str, runtime: &Path, workplace: &Workplace, root: &Root) -> Result<Contender> {
+    let bundle = workplace.make(name)?;
     time(Command::new(runtime).arg("spec").current_dir(&bundle))?;
     let path = bundle.join("config.json");
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -164,7 +165,7 @@ fn with_bundle(runtime: &'static str, workplace: &Workplace, root: &Root) -> Res
     fs::write(&path, spec.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
     let mut command = Command::new(runtime);
     command.arg("--root").arg(bundle.join("state")).arg("run").arg("--bundle").arg(&bundle).arg("bench");
-    Ok(Contender::command(runtime, command))
+    Ok(Contender::command(name, command))
 }
 
 /// The same namespaces, and the mounts that bubblewrap has a word for.
@@ -199,7 +200,7 @@ fn with_podman(workplace: &Workplace, root: &Root, options: &[&str]) -> Result<C
     Ok(Contender::new("podman run", move || {
         let _kept = &cgroups;
         let elapsed = time(&mut command)?;
-        settle()?;
+        settle(&Socket::open()?)?;
         Ok(elapsed)
     }))
 }
