@@ -57,6 +57,24 @@ fn mounts() {
 }
 
 #[test]
+fn resources_of_who_has_no_cgroup() {
+    let facts = Facts { hierarchy: None, ..facts() };
+    assert!(config(&[]).plan(&facts).is_ok(), "the plain config asks for nothing but rules for devices");
+    let said: String = [
+        json!({"memory": {"limit": 1 << 20}}),
+        json!({"pids": {"limit": 5}}),
+        json!({"unified": {"memory.high": "max"}}),
+    ]
+    .into_iter()
+    .map(|resources| match config(&[("/linux/resources", resources)]).plan(&facts) {
+        Ok(_) => "it is taken\n".to_owned(),
+        Err(error) => format!("{error}\n"),
+    })
+    .collect();
+    insta::assert_snapshot!(said);
+}
+
+#[test]
 fn resources() {
     let document = json!({
         "memory": {"limit": 1000, "swap": 3000, "reservation": -1},

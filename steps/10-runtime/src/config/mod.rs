@@ -85,9 +85,11 @@ impl Config {
         let (root, shifted) = root::read(document, &namespaces, facts)?;
         let in_user_namespace = namespaces.maps.is_some();
         let cgroup = self.cgroup(facts)?;
-        let (limits, writes) = match &cgroup {
-            Some(cgroup) => resources::read(&linux.resources, cgroup.is_v2(), true)?,
-            None => (Limits::default(), Vec::new()),
+        let (limits, writes) = if let Some(cgroup) = &cgroup {
+            resources::read(&linux.resources, cgroup.is_v2(), true)?
+        } else {
+            resources::refuse(&linux.resources)?;
+            (Limits::default(), Vec::new())
         };
         let names = |field: &str, name: &Option<String>| match name {
             Some(name) if !name.is_empty() && !namespaces.has(pid_namespace::Namespaces::UTS) => {

@@ -52,6 +52,15 @@ pub(super) fn read(resources: &Resources, v2: bool, new: bool) -> Result<(Limits
     Ok((limits, steps.steps))
 }
 
+/// Refuses what cannot be had without a cgroup. Rules for devices are not among it: who has none cannot make nodes either.
+pub(super) fn refuse(resources: &Resources) -> Result<()> {
+    let (limits, writes) = read(resources, true, false)?;
+    if (Limits { devices: Vec::new(), ..limits }) == Limits::default() && writes.is_empty() {
+        return Ok(());
+    }
+    Err(at("linux.resources", "cannot be applied: an ordinary user has no cgroup here (leave them out)"))
+}
+
 /// The config's rules, and then those that every container needs.
 fn devices(resources: &Resources) -> Result<Vec<DeviceRule>> {
     let mut rules = Vec::new();
