@@ -74,21 +74,25 @@ impl Engine {
     /// Asks a container to end, and after `timeout` seconds makes it. Without a timeout, the container's own; a
     /// negative one waits for ever. One that does not run is left as it is.
     pub fn stop(&self, container: &Container, signal: Option<u8>, timeout: Option<i64>) -> Result<()> {
-        if !self.state(container)?.status.is_alive() {
-            return Ok(());
-        }
-        let Some(mut connection) = self.connect(container)? else { return Ok(()) };
         let signal = match (signal, &container.config.stop_signal) {
             (Some(signal), _) => signal,
             (None, Some(name)) => signals::parse(name)?,
             (None, None) => libc::SIGTERM as u8,
         };
-        connection.send(&Frame::Stop(signal))?;
         let timeout = timeout.or(container.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-        if let Awaited::Patience = await_end(&mut connection, patience)? {
-            connection.send(&Frame::Stop(libc::SIGKILL as u8))?;
-            await_end(&mut connection, None)?;
+        self.end(container, signal, u64::try_from(timeout).ok().map(Duration::from_secs))
+    }
+
+    /// Ends a container with `signal`, and after `patience` with SIGKILL. One that does not run is left as it is.
+    pub(super) fn end(&self, container: &Container, signal: u8, patience: Option<Duration>) -> Result<()> {
+        // More than once, if it ended by itself at the same moment, and was started again by its policy.
+        while self.state(container)?.status.is_alive() {
+            let Some(mut connection) = self.connect(container)? else { return Ok(()) };
+            connection.send(&Frame::Stop(signal))?;
+            if let Awaited::Patience = await_end(&mut connection, patience)? {
+                connection.send(&Frame::Stop(libc::SIGKILL as u8))?;
+                await_end(&mut connection, None)?;
+            }
         }
         Ok(())
     }
@@ -99,12 +103,10 @@ impl Engine {
         if !self.state(container)?.status.is_alive() {
             return Err(not_running());
         }
-        let mut connection = self.connect(container)?.ok_or_else(not_running)?;
         if i32::from(signal) == libc::SIGKILL {
-            connection.send(&Frame::Stop(signal))?;
-            await_end(&mut connection, None)?;
-            return Ok(());
+            return self.end(container, signal, None);
         }
+        let mut connection = self.connect(container)?.ok_or_else(not_running)?;
         let stops =
             container.config.stop_signal.as_deref().map_or(Ok(libc::SIGTERM as u8), signals::parse)?;
         connection.send(&if signal == stops { Frame::Stop(signal) } else { Frame::Signal(signal) })?;

@@ -28,7 +28,7 @@ use crate::rootless::Rootless;
 use crate::sharing::Sharing;
 use crate::shim::{self, Supplies, Task};
 use crate::store::{Containers, Held};
-use crate::wire::{Connection, Frame};
+use crate::wire::Connection;
 use crate::{delegated, files, mounts, skeleton, volumes};
 
 /// How long a shim that says it runs is given to answer: it is about to listen, or about to end.
@@ -286,10 +286,7 @@ impl Engine {
                     container.name
                 )));
             }
-            if let Some(mut connection) = self.connect(container)? {
-                connection.send(&Frame::Stop(libc::SIGKILL as u8))?;
-                life::await_end(&mut connection, None)?;
-            }
+            self.end(container, libc::SIGKILL as u8, None)?;
         }
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
         self.clean_cgroup(container)?;

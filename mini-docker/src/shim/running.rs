@@ -143,6 +143,10 @@ impl Running {
                 self.accept(listener);
             }
             if turn.ended {
+                // Who wanted it stopped at this very moment must be heard, or it would be started again.
+                for (client, frame) in self.traffic.last_words()? {
+                    self.obey(client, frame, note)?;
+                }
                 return self.traffic.end();
             }
         }

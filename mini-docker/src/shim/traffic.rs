@@ -107,6 +107,16 @@ impl Traffic {
         Ok(turn)
     }
 
+    /// What clients have asked for that nobody has looked at yet.
+    pub(super) fn last_words(&mut self) -> Result<Vec<(usize, Frame)>> {
+        let mut asked = Vec::new();
+        for client in 0..self.clients.len() {
+            let frames = self.serve_client(client, true)?;
+            asked.extend(frames.into_iter().map(|frame| (client, frame)));
+        }
+        Ok(asked)
+    }
+
     /// Waits until something can be done, and says what.
     fn poll(&self, others: &[PollFd<'_>], timeout: PollTimeout) -> Result<Ready> {
         // While a client is slow, output stays in the pipe, and the container waits, as it would for a terminal.

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{Bench, PROGRAM, complaint};
@@ -155,15 +156,17 @@ fn pause_resume_update_events() {
     bench.ok(&["resume", "c"]);
     assert_eq!(bench.status(), "running");
 
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let read = |file: &str| {
-        let (tree, _) = file.split_once('.').unwrap();
+        let tree = if unified { "" } else { file.split_once('.').unwrap().0 };
         fs::read_to_string(format!("/sys/fs/cgroup/{tree}{}/{file}", bench.cgroup()))
             .unwrap()
             .trim()
             .to_owned()
     };
+    let memory = if unified { "memory.max" } else { "memory.limit_in_bytes" };
     bench.ok(&["update", "--pids-limit", "77", "--memory", "67108864", "c"]);
-    assert_eq!((read("pids.max").as_str(), read("memory.limit_in_bytes").as_str()), ("77", "67108864"));
+    assert_eq!((read("pids.max").as_str(), read(memory).as_str()), ("77", "67108864"));
     let mut update =
         bench.command(&["update", "--resources", "-", "c"]).stdin(Stdio::piped()).spawn().unwrap();
     update.stdin.take().unwrap().write_all(br#"{"pids": {"limit": 78}, "memory": {"limit": -1}}"#).unwrap();
