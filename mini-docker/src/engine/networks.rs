@@ -200,13 +200,14 @@ impl Engine {
         )
     }
 
-    /// Gives back what a container that does not run any more still has of networks, because its shim was killed.
+    /// Gives back what a container that does not run any more still has of networks, because its shim was killed, or the
+    /// command that was about to start it.
     pub(super) fn release_networks(&self, container: &Container) -> Result<()> {
         let directory = self.containers.exec_directory(&container.id);
-        if Connections::read(&directory)?.networks.is_empty() {
-            return Ok(());
+        if !Connections::read(&directory)?.networks.is_empty() {
+            self.enter_network()?;
+            self.networks.release(&container.id, &directory)?;
         }
-        self.enter_network()?;
-        self.networks.release(&container.id, &directory)
+        if container.networks.is_empty() { Ok(()) } else { self.networks.forget(&container.id) }
     }
 }

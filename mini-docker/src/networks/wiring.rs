@@ -203,6 +203,22 @@ impl Networks {
         if exists { Ok(self.leases(&connection.network_id).release(id)?) } else { Ok(()) }
     }
 
+    /// Gives back addresses and names of a container whose command was killed before it could record them.
+    pub fn forget(&self, id: &str) -> Result<()> {
+        let networks = match std::fs::read_dir(&self.exec) {
+            Ok(networks) => networks,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::file("read", &self.exec, error)),
+        };
+        for network in networks {
+            let network = network.map_err(|error| Error::file("read", &self.exec, error))?;
+            let network = network.file_name().to_string_lossy().into_owned();
+            self.endpoints(&network).remove(id)?;
+            self.leases(&network).release(id)?;
+        }
+        Ok(())
+    }
+
     /// Claims addresses in a network.
     fn plan(&self, network: &Network, place: &Place<'_>) -> Result<(Plug, Connection)> {
         check(network, place.membership)?;
