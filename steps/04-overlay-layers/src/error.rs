@@ -30,6 +30,16 @@ pub enum Error {
         /// Why it is refused.
         reason: String,
     },
+    /// What an archive puts into a tree cannot take the place of what is there.
+    #[error("cannot overwrite {there} \"{}\" with {new}", path.display())]
+    Conflict {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        there: &'static str,
+        /// What was to come.
+        new: &'static str,
+    },
     /// The stream is not a layer: cut short, corrupt, or compressed in a way we do not read.
     #[error("cannot read the layer stream: {0}")]
     Stream(String),

@@ -15,7 +15,8 @@
 //! | `store` | layers on disk, each once: [`LayerStore`] |
 //! | `overlay` | the stack, mounted: [`Overlay`] |
 //! | `diff`, `lowers` | what an upper directory changed: [`changes`] |
-//! | `pack`, `archive` | the change as a layer again: [`write_layer`] |
+//! | `pack`, `archive` | the change as a layer again: [`write_layer`]; any tree as an archive: [`write_tree`] |
+//! | `extract` | an archive into a tree that is in use: [`extract()`] |
 //! | `usage` | how much a tree holds: [`usage()`] |
 //!
 //! The flow: a stream goes into a [`Stage`] of the [`LayerStore`] and is committed under its [`ChainId`];
@@ -30,6 +31,7 @@ mod diff;
 mod digest;
 mod entries;
 mod error;
+mod extract;
 mod lowers;
 mod metadata;
 mod overlay;
@@ -47,8 +49,9 @@ pub use compression::Compression;
 pub use diff::{Change, ChangeKind, changes};
 pub use digest::{ChainId, DiffId, Digest, Hasher, chain};
 pub use error::{Error, Result};
+pub use extract::{Owners, Ownership, extract};
 pub use overlay::{Overlay, Setting, Upper};
-pub use pack::{Written, write_layer};
+pub use pack::{Written, write_layer, write_tree};
 pub use pipeline::Unpacked;
 pub use store::{LayerInfo, LayerStore, Stage};
 pub use tree::Marks;

@@ -112,7 +112,7 @@ impl Metadata {
 }
 
 /// An open file as a path: what has no call of its own for a descriptor, or refuses one made by `O_PATH`, takes this.
-fn proc_path(file: BorrowedFd<'_>) -> PathBuf {
+pub(crate) fn proc_path(file: BorrowedFd<'_>) -> PathBuf {
     Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 

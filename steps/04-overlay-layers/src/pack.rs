@@ -8,18 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use tar::EntryType;
 
 use crate::archive::{Archive, Member};
 use crate::diff::{self, ChangeKind, Node};
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
-use crate::metadata::Metadata;
+use crate::extract::Owners;
+use crate::metadata::{Metadata, proc_path};
 use crate::tree::{Marks, open_in_root};
 use crate::unpack::{OPAQUE, WHITEOUT};
 
@@ -60,7 +62,7 @@ pub fn write_layer(upper: &Path, lowers: &[PathBuf], marks: Marks, out: impl Wri
     for (name, path) in members {
         match path {
             Some(path) => {
-                if let Some((member, data)) = member(&root, &path, &mut links)? {
+                if let Some((member, data)) = member(root.as_fd(), &path, &path, &mut links)? {
                     archive.add(&member, data)?;
                 }
             }
@@ -69,6 +71,58 @@ pub fn write_layer(upper: &Path, lowers: &[PathBuf], marks: Marks, out: impl Wri
     }
     let (diff_id, tar_size) = archive.finish()?;
     Ok(Written { diff_id, tar_size })
+}
+
+/// Writes what lies at `start` in a directory, with all that is in it, as an uncompressed tar in which it is called
+/// `name`. An empty `start` is the directory itself; an empty `name` leaves the top out, and what is in it begins the
+/// names. What `owners` makes of the owners is what the archive says.
+///
+/// Others may change the tree meanwhile. No symlink below `start` is followed, wherever it comes from; what vanishes is
+/// left out. Returns the length in bytes.
+///
+/// # Errors
+/// As [`write_layer`].
+pub fn write_tree(
+    directory: BorrowedFd<'_>,
+    start: &Path,
+    name: &Path,
+    owners: Owners<'_>,
+    out: impl Write,
+) -> Result<u64> {
+    let mut archive = Archive::new(out);
+    let mut links = HashMap::new();
+    let mut todo = vec![start.to_owned()];
+    while let Some(path) = todo.pop() {
+        let inner = path.strip_prefix(start).expect("it was found below the start");
+        let (is_top, name) = (inner.as_os_str().is_empty(), name.join(inner));
+        let (mut member, data) = match member(directory, &path, &name, &mut links) {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) if !is_top && is_gone(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        (member.metadata.uid, member.metadata.gid) = owners(member.metadata.uid, member.metadata.gid);
+        if !name.as_os_str().is_empty() {
+            archive.add(&member, data)?;
+        }
+        if member.kind == EntryType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match open_in_root(directory, &path, flags) {
+                Ok(open) => {
+                    todo.extend(diff::names(&open, &path)?.into_iter().rev().map(|name| path.join(name)));
+                }
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !is_top => {}
+                Err(e) => return Err(Error::system("open the directory", &path)(e)),
+            }
+        }
+    }
+    Ok(archive.finish()?.1)
+}
+
+/// Whether somebody took the file away, or something on the way to it.
+fn is_gone(error: &Error) -> bool {
+    use nix::errno::Errno::{ELOOP, ENOENT, ENOTDIR};
+    matches!(error, Error::System { errno: ENOENT | ENOTDIR | ELOOP, .. })
 }
 
 /// The member for a whiteout or an opaque directory's mark: an empty file whose name says it all.
@@ -96,22 +150,21 @@ fn member_name(node: &Node) -> Option<OsString> {
     Some(node.path.with_file_name(name).into_os_string())
 }
 
-/// The member for a file, directory, link or device of the upper directory, and its data. `None`: a socket.
+/// The member called `name` for a file, directory, link or device at `path`, and its data. `None`: a socket.
 ///
 /// `links` knows the files that have several names, and the name each was written under.
 fn member(
-    root: &OwnedFd,
+    root: BorrowedFd<'_>,
     path: &Path,
+    name: &Path,
     links: &mut HashMap<(u64, u64), PathBuf>,
 ) -> Result<Option<(Member, Box<dyn Read>)>> {
-    // What runs in the container may put a symlink here at any time: look inside the upper directory only.
-    let open = |flags| {
-        open_in_root(root.as_fd(), path, flags | OFlags::NOFOLLOW).map_err(Error::system("open", path))
-    };
-    let itself = open(OFlags::PATH)?;
+    // What runs in the container may put a symlink here at any time: look inside this directory only.
+    let itself =
+        open_in_root(root, path, OFlags::PATH | OFlags::NOFOLLOW).map_err(Error::system("open", path))?;
     let stat = rustix::fs::fstat(&itself).map_err(Error::system("look at", path))?;
     let mut member = Member {
-        name: path.as_os_str().as_bytes().to_vec(),
+        name: name.as_os_str().as_bytes().to_vec(),
         kind: EntryType::Regular,
         link: Vec::new(),
         device: (0, 0),
@@ -121,8 +174,8 @@ fn member(
     let mut data: Box<dyn Read> = Box::new(io::empty());
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::Directory && stat.st_nlink > 1 {
-        let first = links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
-        if first != path {
+        let first = links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| name.to_owned());
+        if first != name {
             member.kind = EntryType::Link;
             member.link = first.as_os_str().as_bytes().to_vec();
             member.metadata.xattrs.clear();
@@ -132,7 +185,10 @@ fn member(
     member.kind = match kind {
         FileType::RegularFile => {
             member.length = stat.st_size.cast_unsigned();
-            data = Box::new(File::from(open(OFlags::RDONLY | OFlags::NONBLOCK)?));
+            // The very file that was looked at: under its name there may be a device by now, and to open one is to use it.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = rustix::fs::open(proc_path(itself.as_fd()), flags, Mode::empty());
+            data = Box::new(File::from(file.map_err(Error::system("open", path))?));
             EntryType::Regular
         }
         FileType::Directory => {

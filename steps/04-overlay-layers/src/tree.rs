@@ -82,6 +82,11 @@ pub(crate) struct Tree<'a> {
     cached: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Every directory made, with what its own member says about it; `None` where no member named it.
     directories: BTreeMap<PathBuf, Option<Metadata>>,
+    /// What directories are like that no member names.
+    implied: Metadata,
+    /// Whether it was there before, with things in it: then a directory gives way to nothing else, and nothing else to a
+    /// directory, and there are no layers below.
+    merges: bool,
     /// Bytes that files and symlinks hold.
     size: u64,
 }
@@ -94,7 +99,14 @@ impl<'a> Tree<'a> {
 
     pub(crate) fn new(root: BorrowedFd<'a>, marks: Marks) -> Self {
         // The root exists before the archive speaks of it, and many archives never do.
-        Self { root, marks, cached: None, directories: BTreeMap::from([(PathBuf::new(), None)]), size: 0 }
+        let directories = BTreeMap::from([(PathBuf::new(), None)]);
+        let implied = Metadata { mode: 0o755, ..Metadata::default() };
+        Self { root, marks, cached: None, directories, implied, merges: false, size: 0 }
+    }
+
+    /// A tree that exists and gets more; directories that are made on the way are as `implied` says.
+    pub(crate) fn merging(root: BorrowedFd<'a>, marks: Marks, implied: Metadata) -> Self {
+        Self { directories: BTreeMap::new(), implied, merges: true, ..Self::new(root, marks) }
     }
 
     /// Takes a member's path apart: the directory that is to hold it, open, and its name there. Directories that the
@@ -153,7 +165,7 @@ impl<'a> Tree<'a> {
             Err(Errno::EXIST) => {}
             Err(e) => return Err(e),
         }
-        if !is_whiteout(&rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+        if self.merges || !is_whiteout(&rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?) {
             return Ok(false);
         }
         // The whiteout hid a directory of the layers below, and the new directory must go on hiding its content.
@@ -176,6 +188,9 @@ impl<'a> Tree<'a> {
                 let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(Error::system("look at", &path))?;
                 made = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            }
+            if !made && self.merges {
+                return Err(Error::Conflict { path, there: "non-directory", new: "directory" });
             }
             if !made {
                 self.give_way(parent.as_fd(), name, &path)?;
@@ -208,6 +223,15 @@ impl<'a> Tree<'a> {
     fn give_way(&mut self, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
         // What the cached descriptor names may be about to go.
         self.cached = None;
+        if self.merges {
+            // Only what unlink(2) takes: others may put a directory here at any time.
+            return match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+                Err(Errno::ISDIR) => {
+                    Err(Error::Conflict { path: path.to_owned(), there: "directory", new: "non-directory" })
+                }
+                result => result.map_err(Error::system("replace", path)),
+            };
+        }
         let freed = remove(parent, name).map_err(Error::system("replace", path))?;
         self.size = self.size.saturating_sub(freed);
         Ok(())
@@ -265,7 +289,7 @@ impl<'a> Tree<'a> {
             let Some(fd) = self.itself(&path)? else { continue };
             let metadata = metadata.unwrap_or_else(|| {
                 implied.push(path.clone());
-                Metadata { mode: 0o755, ..Metadata::default() }
+                self.implied.clone()
             });
             metadata.apply(fd.as_fd(), &path)?;
         }

@@ -63,6 +63,16 @@ fn place<R: BufRead>(tree: &mut Tree<'_>, entries: &mut Entries<R>, entry: Entry
     if path.iter().any(|name| name.as_bytes().starts_with(WHITEOUT)) {
         return mark(tree, &path, &entry.path);
     }
+    put(tree, entries, entry, path)
+}
+
+/// Makes what a member describes at `path`.
+pub(crate) fn put<R: BufRead>(
+    tree: &mut Tree<'_>,
+    entries: &mut Entries<R>,
+    entry: Entry,
+    path: PathBuf,
+) -> Result<()> {
     if entry.kind == Kind::Directory {
         return tree.member_directory(path, entry.metadata);
     }
