@@ -23,6 +23,8 @@ pub struct Request {
     pub host_config: HostConfig,
     /// What of the host is shown.
     pub mounts: Vec<mounts::Request>,
+    /// Containers whose volumes it gets as well: `CONTAINER[:ro|rw]`.
+    pub volumes_from: Vec<String>,
     /// The networks it is to be in, and what it asks of them.
     pub networks: BTreeMap<String, Membership>,
     /// Which ids inside are which on the host, if not the same.
@@ -94,6 +96,7 @@ fn merge(id: &str, image: &RunConfig, mut user: Config) -> Result<Config> {
     let mut exposed = networks::ports::exposed(&image.exposed_ports.iter().cloned().collect::<Vec<_>>())?;
     exposed.append(&mut user.exposed_ports);
     user.exposed_ports = exposed;
+    user.volumes.extend(image.volumes.iter().cloned());
     let mut labels = image.labels.clone();
     labels.append(&mut user.labels);
     user.labels = labels;

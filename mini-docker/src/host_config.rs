@@ -16,6 +16,8 @@ use crate::networks::ports::Bindings;
 pub struct HostConfig {
     /// `-v` as the user wrote them.
     pub binds: Vec<String>,
+    /// Containers whose volumes it has too: `CONTAINER[:ro|rw]`.
+    pub volumes_from: Vec<String>,
     /// The name of the network that it is in first; `none`, `host`, or `container:ID` for another container's.
     pub network_mode: String,
     /// Ports of its own that are published, and where on the host.

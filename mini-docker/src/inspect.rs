@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::networks::Network;
 use crate::networks::membership::{Connection, Connections, Membership, PublishedPort};
+use crate::volumes::Volume;
 
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -166,6 +167,17 @@ pub fn network(engine: &Engine, network: &Network) -> Result<Value> {
     object["ConfigOnly"] = false.into();
     object["Containers"] = containers.into();
     Ok(object)
+}
+
+/// A volume.
+pub fn volume(volume: &Volume) -> Value {
+    let mut object = value(volume);
+    for (key, is_empty) in [("Labels", volume.labels.is_empty()), ("Options", volume.options.is_empty())] {
+        if is_empty {
+            object[key] = Value::Null;
+        }
+    }
+    object
 }
 
 fn value(record: &impl serde::Serialize) -> Value {

@@ -1,9 +1,11 @@
 //! What the user asked to see inside: `-v` and `--mount`, read into plain data.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use crate::container::{MountKind, MountPoint};
 use crate::error::{Error, Result};
+use crate::volumes;
 
 /// A mount as it was asked for; a volume without a name is an anonymous one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,16 @@ pub struct Request {
     pub mount: MountPoint,
     /// Whether a missing source directory is made, as `-v` does and `--mount` does not.
     pub make_source: bool,
+    /// Whether a new volume stays empty, instead of getting what the image has in its place.
+    pub no_copy: bool,
+    /// The labels of a volume that is made for it.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Request {
+    fn of(mount: MountPoint) -> Self {
+        Self { mount, make_source: false, no_copy: false, labels: BTreeMap::new() }
+    }
 }
 
 /// Reads `-v [SOURCE:]TARGET[:OPTIONS]`; relative sources (`./data`) are taken from `directory`.
@@ -26,11 +38,13 @@ pub fn parse_volume(text: &str, directory: &Path) -> Result<Request> {
     };
     let destination = destination(target)?;
     let mut mount = MountPoint { mode: options.to_owned(), ..empty(MountKind::Volume, destination) };
+    let mut no_copy = false;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "readonly" => mount.rw = false,
-            // SELinux labels and hints for other systems mean nothing here; `nocopy` concerns filling.
-            "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" => {}
+            "nocopy" => no_copy = true,
+            // SELinux labels and hints for other systems mean nothing here.
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
             "rprivate" | "private" | "rslave" | "slave" | "rshared" | "shared" => {
                 option.clone_into(&mut mount.propagation);
             }
@@ -48,7 +62,10 @@ pub fn parse_volume(text: &str, directory: &Path) -> Result<Request> {
         }
         Some(name) => mount.name = Some(volume_name(name)?),
     }
-    Ok(Request { mount, make_source })
+    if no_copy && mount.kind == MountKind::Bind {
+        return Err(invalid("nocopy is for volumes"));
+    }
+    Ok(Request { make_source, no_copy, ..Request::of(mount) })
 }
 
 /// Reads `--mount type=…,source=…,target=…[,…]`.
@@ -57,6 +74,7 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
         |why: String| Error::new(format!("invalid argument \"{text}\" for \"--mount\" flag: {why}"));
     let mut mount = empty(MountKind::Volume, PathBuf::new());
     let mut source = None;
+    let (mut no_copy, mut labels) = (false, BTreeMap::new());
     for field in text.split(',') {
         let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
         let needed =
@@ -76,7 +94,15 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
             "bind-propagation" => needed()?.clone_into(&mut mount.propagation),
             "tmpfs-size" => mount.options.push(format!("size={}", needed()?)),
             "tmpfs-mode" => mount.options.push(format!("mode={}", needed()?)),
-            "consistency" | "volume-nocopy" => {}
+            "volume-nocopy" => no_copy = !matches!(value, Some("0" | "false")),
+            "volume-label" => {
+                let (key, value) = needed()?.split_once('=').unwrap_or((needed()?, ""));
+                labels.insert(key.to_owned(), value.to_owned());
+            }
+            "volume-driver" if value.is_none_or(|driver| driver != volumes::DRIVER) => {
+                return Err(invalid(format!("{field}: local is the one driver that volumes can have here")));
+            }
+            "consistency" | "volume-driver" => {}
             other => return Err(invalid(format!("unexpected key '{other}' in '{field}'"))),
         }
     }
@@ -90,7 +116,7 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
         (MountKind::Tmpfs, Some(_)) => return Err(invalid("a tmpfs has no source".to_owned())),
         (_, None) => {}
     }
-    Ok(Request { mount, make_source: false })
+    Ok(Request { no_copy, labels, ..Request::of(mount) })
 }
 
 /// Reads `--tmpfs TARGET[:OPTIONS]`, options as mount(8) takes them.
@@ -104,7 +130,39 @@ pub fn parse_tmpfs(text: &str) -> Result<Request> {
             other => mount.options.push(other.to_owned()),
         }
     }
-    Ok(Request { mount, make_source: false })
+    Ok(Request::of(mount))
+}
+
+/// Reads `--volumes-from CONTAINER[:ro|rw]`: the container, and whether its volumes can be written here.
+pub fn parse_volumes_from(text: &str) -> Result<(&str, Option<bool>)> {
+    let (container, mode) = text.split_once(':').map_or((text, None), |(name, mode)| (name, Some(mode)));
+    if container.is_empty() {
+        return Err(Error::new("malformed volumes-from specification: missing container"));
+    }
+    match mode {
+        None => Ok((container, None)),
+        Some("rw" | "z" | "Z") => Ok((container, Some(true))),
+        Some("ro") => Ok((container, Some(false))),
+        Some(mode) => Err(Error::new(format!("invalid mode \"{mode}\" for volumes-from"))),
+    }
+}
+
+/// All mounts of a new container: what other containers lend, over which the user's own go, and a volume for each path
+/// of the image's that is nothing else.
+pub fn gather(lent: Vec<MountPoint>, own: Vec<Request>, image: &BTreeSet<String>) -> Result<Vec<Request>> {
+    let mut all: Vec<Request> = Vec::new();
+    let lent = lent.into_iter().map(|mount| Request { no_copy: true, ..Request::of(mount) });
+    for request in lent.chain(own) {
+        all.retain(|earlier| earlier.mount.destination != request.mount.destination);
+        all.push(request);
+    }
+    for path in image {
+        let destination = destination(path)?;
+        if all.iter().all(|request| request.mount.destination != destination) {
+            all.push(Request::of(empty(MountKind::Volume, destination)));
+        }
+    }
+    Ok(all)
 }
 
 /// Refuses two mounts at one place.
@@ -157,10 +215,7 @@ fn volume_name(name: &str) -> Result<String> {
     if crate::names::is_valid(name) {
         return Ok(name.to_owned());
     }
-    Err(Error::new(format!(
-        "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
-         allowed. If you intended to pass a host directory, use absolute path"
-    )))
+    Err(volumes::invalid_name(name))
 }
 
 #[cfg(test)]
@@ -169,12 +224,12 @@ mod tests {
 
     fn table(parse: fn(&str, &Path) -> Result<Request>, texts: &[&str]) -> String {
         let line = |text: &&str| match parse(text, Path::new("/here")) {
-            Ok(Request { mount, make_source }) => {
+            Ok(Request { mount, make_source, no_copy, labels }) => {
                 let MountPoint { kind, name, source, destination, rw, propagation, options, .. } = mount;
                 let name = name.unwrap_or_default();
                 let (source, destination) = (source.display(), destination.display());
                 format!(
-                    "{text}\n  {kind:?} {name:?} {source:?} -> {destination} rw={rw} {propagation:?} {options:?} make={make_source}\n"
+                    "{text}\n  {kind:?} {name:?} {source:?} -> {destination} rw={rw} {propagation:?} {options:?} make={make_source} nocopy={no_copy} {labels:?}\n"
                 )
             }
             Err(error) => format!("{text}\n  {error}\n"),
@@ -194,6 +249,8 @@ mod tests {
                 "/a:/b:ro,rslave",
                 "/a:/b/../c",
                 "a b:/x",
+                "name:/data:ro,nocopy",
+                "/a:/b:nocopy",
                 "x:y",
                 ":/x",
                 "/a:/",
@@ -201,6 +258,37 @@ mod tests {
                 "a:b:c:d"
             ]
         ));
+    }
+
+    #[test]
+    fn volumes_from() {
+        let table: Vec<String> = ["box", "box:ro", "box:rw", ":ro", "box:odd"]
+            .into_iter()
+            .map(|text| format!("{:?}", parse_volumes_from(text).map_err(|error| error.to_string())))
+            .collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn what_goes_over_what() {
+        let read = |text: &str| parse_volume(text, Path::new("/here")).unwrap();
+        let lent = ["theirs:/a", "theirs2:/b:ro"].map(|text| read(text).mount).to_vec();
+        let own = vec![read("mine:/b"), parse_tmpfs("/run").unwrap()];
+        let image = ["/run/", "/data", "/b"].map(str::to_owned).into();
+        let table: Vec<String> = gather(lent, own, &image)
+            .unwrap()
+            .iter()
+            .map(|Request { mount, no_copy, .. }| {
+                format!(
+                    "{} {:?} {:?} rw={} nocopy={no_copy}",
+                    mount.destination.display(),
+                    mount.kind,
+                    mount.name,
+                    mount.rw
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     #[test]
@@ -221,6 +309,8 @@ mod tests {
                 "source=name,target=/data",
                 "target=/data",
                 "type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1770",
+                "source=name,target=/data,volume-nocopy,volume-label=a=b,volume-driver=local",
+                "target=/data,volume-driver=nfs",
                 "type=bind,target=/b",
                 "type=odd,target=/b",
                 "source=/a",

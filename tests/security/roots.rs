@@ -199,6 +199,42 @@ fn targets_behind_links() {
     }
 }
 
+/// A new volume gets what the image has in its place; an image may say that this is a link to somewhere.
+#[test]
+fn a_volume_filled_through_a_link() {
+    let scene = Scene::new();
+    let secret = scene.engine.folder().join("secrets");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "secret").unwrap();
+    let target = secret.display();
+    for (number, link) in [
+        format!("{target}"),
+        format!("../../../../../../..{target}"),
+        format!("/proc/self/root{target}"),
+        format!("/proc/self/cwd/../../..{target}"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let root = Rootfs::busybox();
+        symlink(link, root.join("data")).unwrap();
+        fs::create_dir(root.join("inner")).unwrap();
+        symlink(link, root.join("inner/data")).unwrap();
+        let image = format!("linked{number}");
+        import(&scene.engine, &image, &root);
+        for path in ["/data", "/inner/data", "/inner"] {
+            let volume = format!("v{number}{}:{path}", path.replace('/', "_"));
+            scene.engine.run(&["run", "--rm", "-v", &volume, &image, "true"]);
+        }
+    }
+    for volume in Engine::entries(&scene.engine.data().join("volumes")) {
+        let data = scene.engine.data().join("volumes").join(&volume).join("_data");
+        // A link is copied as the link that it is.
+        let has_key = !data.join("data").is_symlink() && data.join("key").exists();
+        assert!(!has_key, "{volume} has a file of the host's");
+    }
+}
+
 /// Does something over and over while containers start.
 fn meanwhile(disturb: impl Fn() + Sync, body: impl FnOnce()) {
     struct Stop<'a>(&'a AtomicBool);

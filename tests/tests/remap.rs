@@ -116,6 +116,27 @@ fn a_volume_is_its_own_and_a_host_directory_is_not() {
 }
 
 #[test]
+fn a_volume_is_filled_for_the_containers_users() {
+    let engine = engine();
+    let root = testbed::rootfs::Rootfs::busybox();
+    fs::create_dir(root.join("data")).unwrap();
+    fs::write(root.join("data/file"), "").unwrap();
+    std::os::unix::fs::chown(root.join("data"), Some(5), Some(6)).unwrap();
+    std::os::unix::fs::chown(root.join("data/file"), Some(1000), Some(70000)).unwrap();
+    let archive = engine.folder().join("app.tar");
+    testbed::stdout(
+        std::process::Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."),
+    );
+    engine.ok(&["import", "app.tar", "app"]);
+    let run = ["--userns-remap", "default", "container", "run", "--rm", "-v", "data:/data", "app"];
+    let seen = engine.ok(&[&run[..], &["stat", "-c", "%u:%g", "/data", "/data/file"]].concat());
+    // Who is nobody inside has nothing there.
+    assert_eq!(seen, "5:6\n1000:0");
+    let file = fs::metadata(engine.data().join("volumes/data/_data/file")).unwrap();
+    assert_eq!((file.uid(), file.gid()), (FIRST + 1000, FIRST));
+}
+
+#[test]
 fn published_ports_users_init_and_limits_work_as_ever() {
     let engine = engine();
     engine.ok(&[

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Image,
     /// A network
     Network,
+    /// A volume
+    Volume,
 }
 
 impl Options {
@@ -71,6 +73,9 @@ impl Options {
         if kind == Some(Kind::Network) {
             return inspect::network(engine, &engine.networks().find(name)?);
         }
+        if kind == Some(Kind::Volume) {
+            return Ok(inspect::volume(&engine.volumes().find(name)?));
+        }
         if kind != Some(Kind::Image) {
             match engine.containers().find(name) {
                 Ok(container) => {
@@ -94,9 +99,10 @@ impl Options {
         match engine.images().resolve(name) {
             Ok(image) => Ok(inspect::image(&image)),
             Err(image_pull::Error::NoSuchImage { .. }) if kind.is_none() => {
-                match engine.networks().find(name) {
-                    Ok(network) => inspect::network(engine, &network),
-                    Err(_) => Err(Error::new(format!("No such object: {name}"))),
+                match (engine.networks().find(name), engine.volumes().find(name)) {
+                    (Ok(network), _) => inspect::network(engine, &network),
+                    (_, Ok(volume)) => Ok(inspect::volume(&volume)),
+                    _ => Err(Error::new(format!("No such object: {name}"))),
                 }
             }
             Err(error) => Err(error.into()),

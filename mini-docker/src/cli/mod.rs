@@ -2,6 +2,7 @@
 //! does it and returns the exit code.
 
 mod attach;
+mod confirmation;
 mod create;
 mod doctor;
 mod exec;
@@ -27,6 +28,7 @@ mod settings;
 mod start;
 mod stop;
 mod version;
+mod volume;
 mod wait;
 
 use std::path::PathBuf;
@@ -128,6 +130,9 @@ enum Command {
     /// Manage networks
     #[command(subcommand, arg_required_else_help = true)]
     Network(network::Command),
+    /// Manage volumes
+    #[command(subcommand, arg_required_else_help = true)]
+    Volume(volume::Command),
 }
 
 #[derive(Subcommand)]
@@ -267,6 +272,7 @@ impl Cli {
             Command::Image(Image::Inspect(options)) => options.run(&open()?, Some(inspect::Kind::Image)),
             Command::Port(options) | Command::Container(Container::Port(options)) => options.run(&open()?),
             Command::Network(command) => command.run(&open()?),
+            Command::Volume(command) => command.run(&open()?),
             Command::Version(options) => options.run(),
             Command::Info(options) => options.run(&open()?),
             Command::Doctor => Ok(doctor::run()),
@@ -308,6 +314,11 @@ fn for_each(objects: &[String], mut act: impl FnMut(&str) -> Result<String>) -> 
         }
     }
     code
+}
+
+/// With `--force`, what does not exist is no error, and everything else is.
+fn forgive_missing(error: Error, force: bool) -> Result<()> {
+    if force && error.is_missing() { Ok(()) } else { Err(error) }
 }
 
 /// Puts right what a crash left behind. What cannot be put right is told, and does not keep the command from its work.

@@ -1,6 +1,5 @@
 //! `network`: make, list, show and remove networks, and say which containers are in them.
 
-use std::io::Write;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
@@ -11,7 +10,7 @@ use networking::Subnet;
 use serde_json::{Value, json};
 
 use super::output::{self, Columns};
-use super::{for_each, inspect, options};
+use super::{confirmation, for_each, inspect, options};
 
 /// What `network` takes.
 #[derive(Subcommand)]
@@ -202,15 +201,10 @@ impl Rm {
     fn run(self, engine: &Engine) -> u8 {
         for_each(&self.networks, |text| {
             let removed = engine.networks().find(text).and_then(|network| engine.remove_network(&network));
-            removed.or_else(|error| forgive_missing(error, self.force))?;
+            removed.or_else(|error| super::forgive_missing(error, self.force))?;
             Ok(text.to_owned())
         })
     }
-}
-
-/// With `--force`, what does not exist is no error, and everything else is.
-fn forgive_missing(error: Error, force: bool) -> Result<()> {
-    if force && error.is_missing() { Ok(()) } else { Err(error) }
 }
 
 /// What `network prune` takes.
@@ -223,7 +217,8 @@ pub(crate) struct Prune {
 
 impl Prune {
     fn run(&self, engine: &Engine) -> Result<u8> {
-        if !self.force && !confirmed()? {
+        let warning = "This will remove all custom networks not used by at least one container.";
+        if !self.force && !confirmation::given(warning)? {
             return Ok(0);
         }
         let (removed, failures) = engine.prune_networks()?;
@@ -235,19 +230,6 @@ impl Prune {
         failures.iter().for_each(super::report);
         Ok(u8::from(!failures.is_empty()))
     }
-}
-
-fn confirmed() -> Result<bool> {
-    print!(
-        "WARNING! This will remove all custom networks not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] "
-    );
-    let mut answer = String::new();
-    std::io::stdout()
-        .flush()
-        .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(|error| Error::kernel("ask", error))?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// What `network connect` takes.
@@ -295,7 +277,7 @@ impl Disconnect {
         let network = engine.networks().find(&self.network)?;
         let container = engine.containers().find(&self.container);
         let disconnected = container.and_then(|container| engine.disconnect_network(&network, &container));
-        disconnected.or_else(|error| forgive_missing(error, self.force))?;
+        disconnected.or_else(|error| super::forgive_missing(error, self.force))?;
         Ok(0)
     }
 }

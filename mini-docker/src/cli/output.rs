@@ -1,5 +1,7 @@
 //! How lists are printed: a table, a template, or JSON.
 
+use std::collections::BTreeMap;
+
 use mini_docker::format::{table, template::Template};
 use mini_docker::{Error, Result};
 use serde_json::Value;
@@ -68,4 +70,21 @@ pub(crate) fn shorten(text: &str, length: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(length - 1).chain(['…']).collect()
+}
+
+/// Whether `labels` has what a filter wants: `KEY`, or `KEY=VALUE`.
+pub(crate) fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
+/// Whether `labels` passes the filters of a `prune`: it has all of `label`, and none of `label!`.
+pub(crate) fn keeps_labels(labels: &BTreeMap<String, String>, filters: &[(&str, &str)]) -> bool {
+    filters.iter().all(|(key, wanted)| match *key {
+        "label" => has_label(labels, wanted),
+        "label!" => !has_label(labels, wanted),
+        _ => true,
+    })
 }

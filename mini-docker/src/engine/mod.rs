@@ -5,6 +5,7 @@ pub mod exec;
 mod life;
 mod networks;
 mod settle;
+mod volumes;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use runtime::Join;
 use runtime::own_program;
 use user_namespace::IdMaps;
 
-use crate::container::{Container, MountKind, MountPoint, State};
+use crate::container::{Container, State};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
 use crate::neighbour;
@@ -28,8 +29,9 @@ use crate::rootless::Rootless;
 use crate::sharing::Sharing;
 use crate::shim::{self, Supplies, Task};
 use crate::store::{Containers, Held};
+use crate::volumes::Volumes;
 use crate::wire::Connection;
-use crate::{delegated, files, mounts, skeleton, volumes};
+use crate::{delegated, skeleton};
 
 /// How long a shim that says it runs is given to answer: it is about to listen, or about to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +52,7 @@ pub struct Engine {
     images: Store,
     containers: Containers,
     networks: Networks,
+    volumes: Volumes,
     /// Whose subordinate ids containers get, if not the host's own.
     remap: Option<String>,
     /// The namespaces that it is in, if it is an ordinary user's.
@@ -83,7 +86,8 @@ impl Engine {
         let containers = Containers::open(&folders.data, &folders.exec)?;
         let networks =
             Networks::open(&folders.data, &folders.exec, rootless.as_ref().map(Rootless::ports).transpose()?);
-        Ok(Self { folders, images, containers, networks, remap, rootless })
+        let volumes = Volumes::open(&folders.data);
+        Ok(Self { folders, images, containers, networks, volumes, remap, rootless })
     }
 
     /// The images.
@@ -99,6 +103,11 @@ impl Engine {
     /// The networks.
     pub fn networks(&self) -> &Networks {
         &self.networks
+    }
+
+    /// The volumes.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Where things are kept.
@@ -124,17 +133,13 @@ impl Engine {
         self.settle_networks(&mut request)?;
         self.settle_ids(&mut request)?;
         let name = self.containers.claim_name(&held.id, request.name.as_deref())?;
-        let created = (|| {
-            let owner =
-                request.ids.as_ref().map(|ids| ids.maps()?.root().map_err(Error::from)).transpose()?;
-            let mounts =
-                request.mounts.iter().map(|mount| self.provide(mount, owner)).collect::<Result<_>>()?;
+        let created = self.with_mounts(image, request, |request, mounts| {
             let container = create::container(&held.id, name.clone(), image, request, mounts)?;
             // What cannot be started should not be created.
             let launch = self.launch(&container)?;
             self.containers.finish(&container)?;
             Ok((container, launch))
-        })();
+        });
         if created.is_err() {
             self.containers.release_name(&held.id, &name)?;
         }
@@ -162,29 +167,6 @@ impl Engine {
             self.neighbour(&container, namespaces)
         };
         sharing.joined().into_iter().map(find).collect()
-    }
-
-    /// Makes what a mount needs on the host.
-    fn provide(&self, request: &mounts::Request, owner: Option<(u32, u32)>) -> Result<MountPoint> {
-        let mut mount = request.mount.clone();
-        match mount.kind {
-            MountKind::Bind if mount.source.exists() => {}
-            MountKind::Bind if request.make_source => files::make_dir(&mount.source, false)?,
-            MountKind::Bind => {
-                return Err(Error::new(format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                    mount.source.display()
-                )));
-            }
-            MountKind::Volume => {
-                mount.anonymous = mount.name.is_none();
-                let name = mount.name.take().map_or_else(volumes::anonymous_name, Ok)?;
-                mount.source = volumes::make(&self.folders.data, &name, owner)?;
-                mount.name = Some(name);
-            }
-            MountKind::Tmpfs => {}
-        }
-        Ok(mount)
     }
 
     /// The directories of a container's image, topmost first.
@@ -227,7 +209,8 @@ impl Engine {
         let supplies = match protect(&launch).and_then(|()| self.supply(&container, &launch)) {
             Ok(supplies) => supplies,
             Err(error) if container.host_config.auto_remove => {
-                volumes::remove_anonymous(&self.folders.data, &container)?;
+                let held = self.containers.retire(held)?;
+                self.remove_anonymous_volumes(&container)?;
                 self.containers.remove(held)?;
                 return Err(error);
             }
@@ -291,8 +274,10 @@ impl Engine {
         let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
         self.clean_cgroup(container)?;
         self.release_networks(container)?;
+        // From now on no other container can be made of its volumes.
+        let held = self.containers.retire(held)?;
         if volumes {
-            volumes::remove_anonymous(&self.folders.data, container)?;
+            self.remove_anonymous_volumes(container)?;
         }
         self.containers.remove(held)
     }
@@ -358,9 +343,10 @@ impl Engine {
         self.clean_cgroup(&container)?;
         self.release_networks(&container)?;
         if container.host_config.auto_remove {
-            volumes::remove_anonymous(&self.folders.data, &container)?;
-        }
-        if container.host_config.auto_remove || held.is_retired() {
+            let held = self.containers.retire(held)?;
+            self.remove_anonymous_volumes(&container)?;
+            self.containers.remove(held)
+        } else if held.is_retired() {
             self.containers.remove(held)
         } else {
             self.containers.settle(&held)

@@ -35,7 +35,6 @@ use crate::logs;
 use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
 use crate::store::{Containers, Held};
-use crate::volumes;
 use crate::wire::{Connection, Frame};
 use restart::{Delays, Waited, await_restart};
 use running::{Change, Running};
@@ -274,7 +273,7 @@ impl Shim<'_> {
         farewell(clients, exit.code());
         released?;
         remove_cgroup(&launch)?;
-        volumes::remove_anonymous(&self.engine.folders().data, &self.container)?;
+        self.engine.remove_anonymous_volumes(&self.container)?;
         self.engine.containers().remove(held)
     }
 
@@ -307,8 +306,10 @@ impl Shim<'_> {
         let Self { engine, container, held, state } = self;
         let containers = engine.containers();
         let concluded = if container.host_config.auto_remove {
-            volumes::remove_anonymous(&engine.folders().data, &container)
-                .and_then(|()| containers.remove(held))
+            containers.retire(held).and_then(|held| {
+                engine.remove_anonymous_volumes(&container)?;
+                containers.remove(held)
+            })
         } else {
             containers
                 .write_state(&container, &state)

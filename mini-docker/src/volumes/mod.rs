@@ -1,33 +1,258 @@
 //! Directories that outlive the containers that write to them.
+//!
+//! ```text
+//! DATA/volumes.lock             held while volumes come and go, and while a container is made that uses some
+//! DATA/volumes/NAME/volume.json the record; written last, so a directory without it is no volume yet
+//!                   _data/      what containers see
+//!                   _filling/   a copy of an image's files that is not complete
+//!                   _filled/    one that is, on its way into _data
+//!              .gone-NAME/      one that is being removed
+//! ```
 
+mod filling;
+
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::container::Container;
+use serde::{Deserialize, Serialize};
+
+use crate::container::{Container, MountKind};
 use crate::error::{Error, Result};
-use crate::files;
-use crate::names;
+use crate::files::{self, Durability, Lock};
+use crate::{logs, names};
 
-/// Where volume `name` keeps its files; made if it is not there yet, and given to `owner`, if that is not root.
-pub fn make(data: &Path, name: &str, owner: Option<(u32, u32)>) -> Result<PathBuf> {
-    let directory = data.join("volumes").join(name).join("_data");
-    files::make_dir(&data.join("volumes"), owner.is_none())?;
-    let is_new = !directory.exists();
-    files::make_dir(&directory, false)?;
-    if let Some((uid, gid)) = owner.filter(|_| is_new) {
-        std::os::unix::fs::chown(&directory, Some(uid), Some(gid))
-            .map_err(|error| Error::file("give away", &directory, error))?;
+/// The label of a volume that nobody named, as Docker has it.
+pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
+/// The one driver there is.
+pub const DRIVER: &str = "local";
+/// What the directory of a volume that is being removed is called, before its name.
+const GONE: &str = ".gone-";
+
+/// A volume, in the shape of `docker volume inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// Always `local`.
+    pub driver: String,
+    /// Free text by key.
+    pub labels: BTreeMap<String, String>,
+    /// Where its files are.
+    pub mountpoint: PathBuf,
+    /// 64 random digits, if nobody chose one.
+    pub name: String,
+    /// The driver's: empty, or those of a bind.
+    pub options: BTreeMap<String, String>,
+    /// Always `local`.
+    pub scope: String,
+}
+
+impl Volume {
+    /// Whether nobody chose its name.
+    pub fn is_anonymous(&self) -> bool {
+        self.labels.contains_key(ANONYMOUS)
     }
-    Ok(directory)
+
+    /// The directory that containers see: its own, or with the option `o=bind` one of the host's.
+    pub fn source(&self) -> &Path {
+        self.options.get("device").map_or(&self.mountpoint, Path::new)
+    }
 }
 
-/// A name for a volume that the user gave none.
-pub fn anonymous_name() -> Result<String> {
-    names::random_id()
+/// A volume that is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Its name, if not a random one.
+    pub name: Option<String>,
+    /// Free text by key.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's.
+    pub options: BTreeMap<String, String>,
+    /// To whom its directory belongs, if not to root.
+    pub owner: Option<(u32, u32)>,
 }
 
-/// Removes the volumes that came with `container` and that nobody named.
-pub fn remove_anonymous(data: &Path, container: &Container) -> Result<()> {
-    let names =
-        container.mounts.iter().filter(|mount| mount.anonymous).filter_map(|mount| mount.name.as_ref());
-    names.into_iter().try_for_each(|name| files::remove(&data.join("volumes").join(name)))
+/// The volumes of one data folder.
+#[derive(Debug, Clone)]
+pub struct Volumes {
+    data: PathBuf,
+}
+
+/// As long as this lives, no volume comes or goes, and no other container is made that uses one.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "dropping it ends the lock")] Lock);
+
+impl Volumes {
+    /// The volumes in `data`.
+    pub fn open(data: &Path) -> Self {
+        Self { data: data.to_owned() }
+    }
+
+    /// Waits until nobody else is at work on volumes.
+    pub fn hold(&self) -> Result<Hold> {
+        Lock::create(&self.data.join("volumes.lock")).map(Hold)
+    }
+
+    fn directory(&self, name: &str) -> PathBuf {
+        self.data.join("volumes").join(name)
+    }
+
+    /// The volume of this name.
+    pub fn find(&self, name: &str) -> Result<Volume> {
+        self.read(name)?.ok_or_else(|| Error::missing(format!("get {name}: no such volume")))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Volume>> {
+        if !names::is_valid(name) {
+            return Ok(None);
+        }
+        files::read_json(&self.directory(name).join("volume.json"))
+    }
+
+    /// All volumes, by name.
+    pub fn list(&self) -> Result<Vec<Volume>> {
+        let mut volumes = Vec::new();
+        for name in self.entries()? {
+            volumes.extend(self.read(&name)?);
+        }
+        volumes.sort_by(|a: &Volume, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    fn entries(&self) -> Result<Vec<String>> {
+        let path = self.data.join("volumes");
+        let read = || -> std::io::Result<Vec<String>> {
+            fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        };
+        match read() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(|error| Error::file("read", &path, error)),
+        }
+    }
+
+    /// Makes a volume. One that has the name already is as good, unless it has other options.
+    pub fn create(&self, _hold: &Hold, request: Request) -> Result<Volume> {
+        check_options(&request.options)?;
+        let mut labels = request.labels;
+        let name = match request.name {
+            Some(name) if names::is_valid(&name) => name,
+            Some(name) => return Err(invalid_name(&name)),
+            None => {
+                labels.insert(ANONYMOUS.to_owned(), String::new());
+                names::random_id()?
+            }
+        };
+        if let Some(volume) = self.read(&name)? {
+            if !request.options.is_empty() && request.options != volume.options {
+                return Err(Error::new(format!(
+                    "create {name}: conflict: volume name must be unique: there is one with other options"
+                )));
+            }
+            return Ok(volume);
+        }
+        files::make_dir(&self.data.join("volumes"), request.owner.is_none())?;
+        let mountpoint = self.directory(&name).join("_data");
+        files::make_dir(&mountpoint, false)?;
+        if let Some((uid, gid)) = request.owner {
+            std::os::unix::fs::chown(&mountpoint, Some(uid), Some(gid))
+                .map_err(|error| Error::file("give away", &mountpoint, error))?;
+        }
+        let volume = Volume {
+            created_at: logs::now(),
+            driver: DRIVER.to_owned(),
+            labels,
+            mountpoint,
+            name,
+            options: request.options,
+            scope: "local".to_owned(),
+        };
+        files::write_json(&self.directory(&volume.name).join("volume.json"), &volume, Durability::Durable)?;
+        Ok(volume)
+    }
+
+    /// Removes a volume with what is in it, whoever uses it.
+    pub fn remove(&self, _hold: &Hold, name: &str) -> Result<()> {
+        // What earlier commands could not finish.
+        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(GONE)) {
+            files::remove(&self.directory(entry))?;
+        }
+        let (path, gone) = (self.directory(name), self.directory(&format!("{GONE}{name}")));
+        match fs::rename(&path, &gone) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::file("remove", &path, error)),
+            Ok(()) => files::remove(&gone),
+        }
+    }
+}
+
+/// The containers among `containers` that use a volume.
+pub fn users<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
+    let uses = |container: &&Container| {
+        let mut mounts = container.mounts.iter();
+        mounts.any(|mount| mount.kind == MountKind::Volume && mount.name.as_deref() == Some(name))
+    };
+    containers.iter().filter(uses).collect()
+}
+
+/// Of the local driver's options, those of a bind are the ones that need no mount on the host, which nobody would be
+/// there to undo.
+fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    if let Some(key) = options.keys().find(|key| !["type", "o", "device"].contains(&key.as_str())) {
+        return Err(Error::new(format!("invalid option: \"{key}\"")));
+    }
+    let option = |key| options.get(key).map_or("", String::as_str);
+    if !["", "none", "bind"].contains(&option("type")) || !["bind", "rbind"].contains(&option("o")) {
+        return Err(Error::new(format!(
+            "the local driver mounts no file system of type \"{}\" with options \"{}\" here: only type=none with o=bind \
+             and device=PATH (for a tmpfs, use --tmpfs)",
+            option("type"),
+            option("o")
+        )));
+    }
+    if !Path::new(option("device")).is_absolute() {
+        return Err(Error::new("missing device in volume options: device must be an absolute path"));
+    }
+    Ok(())
+}
+
+/// Docker's rule for names is that of container names.
+pub fn invalid_name(name: &str) -> Error {
+    if name.len() < 2 {
+        return Error::new(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        ));
+    }
+    Error::new(format!(
+        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
+         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_local_driver() {
+        let table: Vec<String> = [
+            &[("type", "none"), ("o", "bind"), ("device", "/srv")][..],
+            &[("o", "bind"), ("device", "srv")],
+            &[("o", "bind")],
+            &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")],
+            &[("type", "nfs"), ("device", ":/x"), ("o", "addr=1.2.3.4")],
+            &[("size", "1m")],
+        ]
+        .iter()
+        .map(|options| {
+            let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            check_options(&options.collect()).map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+        })
+        .collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
 }

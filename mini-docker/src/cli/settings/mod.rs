@@ -49,6 +49,9 @@ pub(crate) struct Settings {
     /// Mount a bind, volume or tmpfs
     #[arg(long, value_name = "type=TYPE,source=SOURCE,target=TARGET")]
     mount: Vec<String>,
+    /// Mount the volumes of another container as well
+    #[arg(long, value_name = "CONTAINER[:ro|rw]")]
+    volumes_from: Vec<String>,
     /// The working directory inside
     #[arg(short, long, value_name = "DIRECTORY")]
     workdir: Option<String>,
@@ -146,6 +149,7 @@ impl Settings {
             labels: self.label.iter().map(|text| options::label(text)).collect(),
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
+            volumes: self.volume.iter().filter(|text| !text.contains(':')).cloned().collect(),
             ..Config::default()
         };
         if self.rm && self.restart.name != Restart::No {
@@ -154,6 +158,7 @@ impl Settings {
         let mut host_config = HostConfig {
             restart_policy: self.restart,
             binds: self.volume,
+            volumes_from: self.volumes_from.clone(),
             tmpfs: self.tmpfs.iter().map(|text| options::target_and_options(text)).collect(),
             auto_remove: self.rm,
             init: self.init,
@@ -164,6 +169,14 @@ impl Settings {
         self.isolation.set(&mut host_config)?;
         self.checks.set(&mut config)?;
         let networks = self.connections.set(&mut config, &mut host_config)?;
-        Ok(Request { name: self.name, config, host_config, mounts, networks, ids: None })
+        Ok(Request {
+            name: self.name,
+            config,
+            host_config,
+            mounts,
+            volumes_from: self.volumes_from,
+            networks,
+            ids: None,
+        })
     }
 }

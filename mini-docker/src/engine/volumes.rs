@@ -1,0 +1,217 @@
+//! The mounts of a new container, and the volumes that it and others use.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use chroot::resolve::Rooted;
+use image_pull::Image;
+use nix::errno::Errno;
+use overlay_layers::{Marks, Overlay};
+use rustix::fs::OFlags;
+use user_namespace::IdMaps;
+
+use super::Engine;
+use crate::container::{Container, Ids, MountKind, MountPoint};
+use crate::create::Request;
+use crate::error::{Error, Result};
+use crate::volumes::{self, Hold, Volume, users};
+use crate::{files, mounts, skeleton};
+
+impl Engine {
+    /// Makes a volume.
+    pub fn create_volume(&self, request: volumes::Request) -> Result<Volume> {
+        self.volumes.create(&self.volumes.hold()?, request)
+    }
+
+    /// Removes a volume that no container uses, whether it runs or not.
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let hold = self.volumes.hold()?;
+        let volume = self.volumes.find(name)?;
+        let containers = self.containers.list()?;
+        let ids: Vec<&str> = users(&containers, &volume.name).iter().map(|user| user.id.as_str()).collect();
+        if ids.is_empty() {
+            return self.volumes.remove(&hold, name);
+        }
+        Err(Error::new(format!("remove {name}: volume is in use - [{}]", ids.join(", "))))
+    }
+
+    /// Removes the volumes that no container uses and that are `wanted`; returns their names, and the bytes freed.
+    pub fn prune_volumes(&self, wanted: impl Fn(&Volume) -> bool) -> Result<(Vec<String>, u64)> {
+        let hold = self.volumes.hold()?;
+        let containers = self.containers.list()?;
+        let (mut removed, mut freed) = (Vec::new(), 0);
+        for volume in self.volumes.list()? {
+            if users(&containers, &volume.name).is_empty() && wanted(&volume) {
+                freed += overlay_layers::usage(&volume.mountpoint)?;
+                self.volumes.remove(&hold, &volume.name)?;
+                removed.push(volume.name);
+            }
+        }
+        Ok((removed, freed))
+    }
+
+    /// Removes the volumes that came with a container, which is gone for everybody by now, and that nobody named; but
+    /// not what another container uses too.
+    pub(crate) fn remove_anonymous_volumes(&self, container: &Container) -> Result<()> {
+        let mut names = container
+            .mounts
+            .iter()
+            .filter(|mount| mount.anonymous)
+            .filter_map(|mount| mount.name.as_ref())
+            .peekable();
+        if names.peek().is_none() {
+            return Ok(());
+        }
+        let hold = self.volumes.hold()?;
+        let others = self.containers.list()?;
+        names
+            .filter(|name| users(&others, name).is_empty())
+            .try_for_each(|name| self.volumes.remove(&hold, name))
+    }
+
+    /// Provides the mounts of a new container, and calls `record`, which is to record it. Until then nobody can remove a
+    /// volume of them.
+    pub(super) fn with_mounts<T>(
+        &self,
+        image: &Image,
+        mut request: Request,
+        record: impl FnOnce(Request, Vec<MountPoint>) -> Result<T>,
+    ) -> Result<T> {
+        let image_volumes = &image.config.config.volumes;
+        let is_volume = |request: &mounts::Request| request.mount.kind == MountKind::Volume;
+        let uses_volumes = !image_volumes.is_empty()
+            || !request.volumes_from.is_empty()
+            || request.mounts.iter().any(is_volume);
+        let hold = if uses_volumes { Some(self.volumes.hold()?) } else { None };
+        let lent = self.lent(&request.volumes_from)?;
+        let wanted = mounts::gather(lent, std::mem::take(&mut request.mounts), image_volumes)?;
+        let maps = request.ids.as_ref().map(Ids::maps).transpose()?;
+        let mut provided = Vec::new();
+        let recorded = wanted
+            .iter()
+            .try_for_each(|wanted| {
+                provided.push(match &hold {
+                    Some(hold) if is_volume(wanted) => {
+                        self.provide_volume(hold, image, wanted, maps.as_ref())?
+                    }
+                    _ => provide(wanted)?,
+                });
+                Ok(())
+            })
+            .and_then(|()| record(request, provided.clone()));
+        if recorded.is_err()
+            && let Some(hold) = &hold
+        {
+            // Those that nobody named, and that nobody lent, are this container's alone.
+            let new = wanted.iter().zip(&provided).filter(|(wanted, _)| wanted.mount.name.is_none());
+            new.filter_map(|(_, mount)| mount.name.as_ref())
+                .try_for_each(|name| self.volumes.remove(hold, name))?;
+        }
+        recorded
+    }
+
+    /// The mounts of the containers that `texts` name.
+    fn lent(&self, texts: &[String]) -> Result<Vec<MountPoint>> {
+        let mut lent = Vec::new();
+        for text in texts {
+            let (name, writable) = mounts::parse_volumes_from(text)?;
+            let donor = self.containers.find(name)?;
+            for mount in donor.mounts.into_iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
+                // What the donor may only read, nobody else may write by way of it.
+                let rw = mount.rw && writable.unwrap_or(true);
+                lent.push(MountPoint { rw, ..mount });
+            }
+        }
+        Ok(lent)
+    }
+
+    /// The volume that a mount is to show, made and filled if that is due.
+    fn provide_volume(
+        &self,
+        hold: &Hold,
+        image: &Image,
+        wanted: &mounts::Request,
+        maps: Option<&IdMaps>,
+    ) -> Result<MountPoint> {
+        let mut mount = wanted.mount.clone();
+        let owner = maps.map(IdMaps::root).transpose()?;
+        mount.anonymous |= mount.name.is_none();
+        let volume = self.volumes.create(
+            hold,
+            volumes::Request {
+                name: mount.name.take(),
+                labels: wanted.labels.clone(),
+                owner,
+                ..volumes::Request::default()
+            },
+        )?;
+        self.volumes.finish_filling(hold, &volume)?;
+        if volume.source() == volume.mountpoint && !wanted.no_copy {
+            self.fill(hold, &volume, image, &mount.destination, maps)?;
+        }
+        volume.source().clone_into(&mut mount.source);
+        mount.name = Some(volume.name);
+        Ok(mount)
+    }
+
+    /// Fills a volume with what the image has at `path`.
+    fn fill(
+        &self,
+        hold: &Hold,
+        volume: &Volume,
+        image: &Image,
+        path: &Path,
+        maps: Option<&IdMaps>,
+    ) -> Result<()> {
+        let Some(directory) = self.image_directory(image, path)? else { return Ok(()) };
+        let root = maps.map(IdMaps::root).transpose()?.unwrap_or_default();
+        let owners = |uid, gid| match maps {
+            None => (uid, gid),
+            // Who is nobody in the container has nothing there.
+            Some(maps) => {
+                (maps.uids.to_outside(uid).unwrap_or(root.0), maps.gids.to_outside(gid).unwrap_or(root.1))
+            }
+        };
+        self.volumes.fill(hold, volume, directory.as_fd(), &owners, self.marks())
+    }
+
+    /// The directory that an image has at `path`; `None` if there is none.
+    ///
+    /// The image's links are somebody else's, and so it is looked for as a container would find it: in the layers, shown
+    /// as one tree that is attached nowhere, and that no link leads out of.
+    fn image_directory(&self, image: &Image, path: &Path) -> Result<Option<OwnedFd>> {
+        let Some(top) = image.chain.last() else { return Ok(None) };
+        let mut lowers = self.images.layers().lowers(top)?;
+        // Overlayfs wants two directories at least, and this one is in every container.
+        lowers.push(skeleton::make(&self.folders.data)?);
+        let tree = Overlay { lowers, upper: None, volatile: false, marks: self.marks() }.mount()?;
+        match Rooted::new(&tree).open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How the layers of this engine mark what they hide.
+    pub(crate) fn marks(&self) -> Marks {
+        if self.rootless.is_some() { Marks::User } else { Marks::Trusted }
+    }
+}
+
+/// Makes what a mount needs on the host, if it is no volume.
+fn provide(request: &mounts::Request) -> Result<MountPoint> {
+    let mount = request.mount.clone();
+    match mount.kind {
+        MountKind::Bind if !mount.source.exists() => {
+            if !request.make_source {
+                return Err(Error::new(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    mount.source.display()
+                )));
+            }
+            files::make_dir(&mount.source, false)?;
+        }
+        MountKind::Bind | MountKind::Volume | MountKind::Tmpfs => {}
+    }
+    Ok(mount)
+}
