@@ -19,6 +19,7 @@
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
+//! | [`copies`], `pipe` | files copied into containers and out of them |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
 //! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
 //! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
@@ -28,6 +29,7 @@ pub mod attach;
 pub mod changes;
 pub mod confinement;
 pub mod container;
+pub mod copies;
 pub mod create;
 pub mod delegated;
 pub mod devices;
@@ -50,6 +52,7 @@ pub mod mounts;
 pub mod names;
 pub mod neighbour;
 pub mod networks;
+mod pipe;
 pub mod plan;
 pub mod rootless;
 pub mod sharing;

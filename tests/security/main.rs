@@ -10,6 +10,8 @@
 //! | a root is set up through links | CVE-2019-19921, CVE-2025-31133 | [`roots`] | `steps/01-chroot/tests/root.rs` |
 //! | masks of `/proc` are undone | CVE-2019-16884 | [`roots`], [`privileges`] | `steps/01-chroot/tests/root.rs` |
 //! | a path changes between look and use | CVE-2021-30465 | [`roots`] | |
+//! | a copy out of a container, or into one, is led elsewhere | CVE-2018-15664, CVE-2019-14271 | [`copies`] | `steps/04-overlay-layers/tests/copies.rs` |
+//! | a volume is filled with the host's files | | [`roots`] | |
 //! | accounts are read from what is no file | | [`roots`] | `steps/10-runtime/src/users.rs` |
 //! | a layer reaches outside | CVE-2021-41091 | [`layers`] | `steps/04-overlay-layers/tests/unpack.rs` |
 //! | a device node is brought along | | [`layers`] | `steps/03-cgroups/tests/kernel.rs` |
@@ -25,6 +27,7 @@
 //! | connections that break, and stand still | | | `steps/05-image-pull/tests/interrupted.rs` |
 
 mod binary;
+mod copies;
 mod exhaustion;
 mod layers;
 mod leaks;

@@ -13,13 +13,13 @@ use testbed::rootfs::Rootfs;
 use crate::{import, sh};
 
 /// An engine, and an empty folder of the host's that must stay so.
-struct Scene {
-    engine: Engine,
-    outside: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) engine: Engine,
+    pub(crate) outside: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let engine = Engine::with_busybox();
         let outside = engine.folder().join("outside");
         fs::create_dir(&outside).expect("a fresh folder");
@@ -27,13 +27,13 @@ impl Scene {
     }
 
     /// Links that lead outside for whoever follows them on the host.
-    fn links(&self) -> [String; 3] {
+    pub(crate) fn links(&self) -> [String; 3] {
         let outside = self.outside.display();
         [format!("{outside}"), format!("../../../../../../..{outside}"), format!("/proc/self/root{outside}")]
     }
 
     /// Nothing was made outside.
-    fn is_untouched(&self, how: &str) {
+    pub(crate) fn is_untouched(&self, how: &str) {
         assert_eq!(Engine::entries(&self.outside), Vec::<String>::new(), "{how}");
     }
 }
@@ -236,7 +236,7 @@ fn a_volume_filled_through_a_link() {
 }
 
 /// Does something over and over while containers start.
-fn meanwhile(disturb: impl Fn() + Sync, body: impl FnOnce()) {
+pub(crate) fn meanwhile(disturb: impl Fn() + Sync, body: impl FnOnce()) {
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {

@@ -137,6 +137,53 @@ fn a_volume_is_filled_for_the_containers_users() {
 }
 
 #[test]
+fn copies_belong_to_whom_the_container_knows() {
+    let engine = engine();
+    fs::write(engine.folder().join("file"), "").unwrap();
+    std::os::unix::fs::chown(engine.folder().join("file"), Some(5), Some(6)).unwrap();
+    let line = "touch /mine /data/mine; chown 7:8 /mine /data/mine; sleep 1000";
+    let run = [
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-v",
+        "data:/data",
+        "busybox",
+    ];
+    engine.ok(&[&run[..], &["sh", "-c", line]].concat());
+    until("it is there", || engine.run(&["cp", "box:/data/mine", "-"]).status.success());
+    for state in ["running", "stopped"] {
+        for directory in ["", "/data"] {
+            engine.ok(&["cp", "file", &format!("box:{directory}/{state}-given")]);
+            engine.ok(&["cp", "-a", "file", &format!("box:{directory}/{state}-kept")]);
+            engine.ok(&["cp", "-a", &format!("box:{directory}/mine"), "back"]);
+            let back = fs::metadata(engine.folder().join("back")).unwrap();
+            assert_eq!((back.uid(), back.gid()), (7, 8), "{state} {directory}");
+        }
+        if state == "running" {
+            engine.ok(&["kill", "box"]);
+        }
+    }
+    let upper = engine.inspect("box", "{{.GraphDriver.Data.UpperDir}}");
+    let data = engine.data().join("volumes/data/_data");
+    for state in ["running", "stopped"] {
+        for (directory, first) in [(Path::new(&upper), 0), (&*data, FIRST)] {
+            let owner = |kind| fs::metadata(directory.join(format!("{state}-{kind}"))).unwrap().uid();
+            assert_eq!(
+                (owner("given"), owner("kept")),
+                (first, first + 5),
+                "{state} {}",
+                directory.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn published_ports_users_init_and_limits_work_as_ever() {
     let engine = engine();
     engine.ok(&[

@@ -3,6 +3,7 @@
 
 mod attach;
 mod confirmation;
+mod cp;
 mod create;
 mod doctor;
 mod exec;
@@ -97,6 +98,8 @@ enum Command {
     Pause(pause::Options),
     /// Let the processes of one or more containers go on
     Unpause(pause::Options),
+    /// Copy files between a container and the host
+    Cp(cp::Options),
     /// Wait until one or more containers end, and print their exit codes
     Wait(wait::Options),
     /// Rename a container
@@ -157,6 +160,8 @@ enum Container {
     Pause(pause::Options),
     /// Let the processes of one or more containers go on
     Unpause(pause::Options),
+    /// Copy files between a container and the host
+    Cp(cp::Options),
     /// Wait until one or more containers end, and print their exit codes
     Wait(wait::Options),
     /// Rename a container
@@ -251,6 +256,7 @@ impl Cli {
             Command::Unpause(options) | Command::Container(Container::Unpause(options)) => {
                 Ok(options.run(&open()?, false))
             }
+            Command::Cp(options) | Command::Container(Container::Cp(options)) => options.run(&open()?),
             Command::Wait(options) | Command::Container(Container::Wait(options)) => {
                 Ok(options.run(&open()?))
             }

@@ -9,6 +9,7 @@ use super::{Created, Engine, PATIENCE};
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 use crate::signals;
+use crate::store::Held;
 use crate::wire::{Connection, Frame, Received};
 
 /// Seconds that a container has to end by itself, unless it says otherwise.
@@ -24,10 +25,22 @@ impl Engine {
 
     /// Holds a container that does not run, to start it. `None` if it runs already.
     pub fn take_up(&self, container: &Container) -> Result<Option<Created>> {
+        let Some(held) = self.hold_resting(container)? else { return Ok(None) };
+        let Some(container) = self.containers.read(&container.id)? else {
+            return Err(Error::missing(format!("No such container: {}", container.id)));
+        };
+        self.containers.settle(&held)?;
+        let launch = self.launch(&container)?;
+        self.containers.resume(&held)?;
+        Ok(Some(Created { container, held, launch }))
+    }
+
+    /// Holds a container that does not run, so that nobody starts it meanwhile. `None` if it runs.
+    pub(super) fn hold_resting(&self, container: &Container) -> Result<Option<Held>> {
         let deadline = Instant::now() + PATIENCE;
-        let held = loop {
+        loop {
             if let Some(held) = self.containers.try_hold(&container.id)? {
-                break held;
+                return Ok(Some(held));
             }
             // Who has it in hand may be its shim, or a command that is about to let go.
             if self.state(container)?.status.is_alive() {
@@ -43,14 +56,7 @@ impl Engine {
                 )));
             }
             std::thread::sleep(INTERVAL);
-        };
-        let Some(container) = self.containers.read(&container.id)? else {
-            return Err(Error::missing(format!("No such container: {}", container.id)));
-        };
-        self.containers.settle(&held)?;
-        let launch = self.launch(&container)?;
-        self.containers.resume(&held)?;
-        Ok(Some(Created { container, held, launch }))
+        }
     }
 
     /// A conversation with a running container, whose output comes through it from now on.

@@ -5,6 +5,7 @@ pub mod exec;
 mod life;
 mod networks;
 mod settle;
+pub mod view;
 mod volumes;
 
 use std::os::fd::BorrowedFd;
@@ -108,6 +109,11 @@ impl Engine {
     /// The volumes.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes
+    }
+
+    /// Whether it is an ordinary user's.
+    pub fn is_rootless(&self) -> bool {
+        self.rootless.is_some()
     }
 
     /// Where things are kept.

@@ -172,7 +172,7 @@ impl Engine {
                 (maps.uids.to_outside(uid).unwrap_or(root.0), maps.gids.to_outside(gid).unwrap_or(root.1))
             }
         };
-        self.volumes.fill(hold, volume, directory.as_fd(), &owners, self.marks())
+        self.volumes.fill(hold, volume, directory.as_fd(), &owners, self.rootless.is_none())
     }
 
     /// The directory that an image has at `path`; `None` if there is none.

@@ -8,24 +8,25 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use overlay_layers::{Marks, Owners, Ownership, extract, write_tree};
+use overlay_layers::{Owners, Ownership, extract, write_tree};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{Hold, Volume, Volumes};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::{files, pipe};
 
 impl Volumes {
     /// Fills `volume`, if nothing is in it, with what is in `directory`, a view of the image's; owner and mode of that
-    /// become the volume's. `owners` says who owns a file here that belongs to somebody there.
+    /// become the volume's. `owners` says who owns a file here that belongs to somebody there; `devices`, whether devices can be
+    /// made.
     pub fn fill(
         &self,
         hold: &Hold,
         volume: &Volume,
         directory: BorrowedFd<'_>,
         owners: Owners<'_>,
-        marks: Marks,
+        devices: bool,
     ) -> Result<()> {
         let (filling, filled) = (self.directory(&volume.name).join("_filling"), self.filled(volume));
         files::remove(&filling)?;
@@ -34,7 +35,7 @@ impl Volumes {
                 return Ok(());
             }
             files::make_dir(&filling, true)?;
-            copy(directory, &filling, owners, marks)?;
+            copy(directory, &filling, owners, devices)?;
             fs::rename(&filling, &filled).map_err(|error| Error::file("rename", &filling, error))?;
         }
         self.finish_filling(hold, volume)
@@ -69,18 +70,11 @@ fn is_empty(directory: &Path) -> Result<bool> {
 }
 
 /// Copies what is in `from`, and what that itself is like, into a directory of ours.
-fn copy(from: BorrowedFd<'_>, to: &Path, owners: Owners<'_>, marks: Marks) -> Result<()> {
+fn copy(from: BorrowedFd<'_>, to: &Path, owners: Owners<'_>, devices: bool) -> Result<()> {
     let target = File::open(to).map_err(|error| Error::file("open", to, error))?;
-    let (reader, writer) = std::io::pipe().map_err(|error| Error::kernel("make a pipe", error))?;
-    std::thread::scope(|scope| {
-        let written = scope
-            .spawn(move || write_tree(from, Path::new(""), Path::new("."), &|uid, gid| (uid, gid), writer));
-        let extracted = extract(target.as_fd(), reader, Ownership::Kept(owners), marks);
-        // The writer's complaint about a reader that is gone is only the echo of the reader's own.
-        let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        extracted?;
-        written?;
-        Ok::<_, Error>(())
-    })?;
+    pipe::through(
+        |writer| Ok(write_tree(from, Path::new(""), Path::new("."), &|uid, gid| (uid, gid), writer)?),
+        |reader| Ok(extract(target.as_fd(), reader, Ownership::Kept(owners), devices)?),
+    )?;
     rustix::fs::syncfs(&target).map_err(|errno| Error::file("flush", to, errno))
 }

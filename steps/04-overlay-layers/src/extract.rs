@@ -12,7 +12,7 @@ use crate::entries::Entries;
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::times::Time;
-use crate::tree::{Marks, Tree, member_path};
+use crate::tree::{Tree, member_path};
 use crate::unpack::{Contents, put};
 
 /// Who owns a file here, by who owns it there: user and group.
@@ -43,6 +43,8 @@ impl Ownership<'_> {
 
 /// Extracts a tar, plain or compressed, into a directory, and reads the stream to its very end.
 ///
+/// Without `devices`, device nodes are left out: who can open one reaches the device.
+///
 /// Paths are resolved below the directory, as if it were the root, however others change it meanwhile.
 ///
 /// # Errors
@@ -52,13 +54,13 @@ pub fn extract(
     directory: BorrowedFd<'_>,
     tar: impl Read,
     ownership: Ownership<'_>,
-    marks: Marks,
+    devices: bool,
 ) -> Result<Contents> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mtime = Time { seconds: now.as_secs().cast_signed(), nanoseconds: now.subsec_nanos() };
     let mut implied = Metadata { mode: 0o755, mtime, ..Metadata::default() };
     ownership.apply(&mut implied);
-    let mut tree = Tree::merging(directory, marks, implied);
+    let mut tree = Tree::merging(directory, devices, implied);
     let mut entries = Entries::new(BufReader::new(Decoder::new(tar)?));
     let mut members = 0;
     while let Some(mut entry) = entries.next()? {

@@ -94,7 +94,8 @@ pub fn write_tree(
     let mut todo = vec![start.to_owned()];
     while let Some(path) = todo.pop() {
         let inner = path.strip_prefix(start).expect("it was found below the start");
-        let (is_top, name) = (inner.as_os_str().is_empty(), name.join(inner));
+        let is_top = inner.as_os_str().is_empty();
+        let name = if is_top { name.to_owned() } else { name.join(inner) };
         let (mut member, data) = match member(directory, &path, &name, &mut links) {
             Ok(Some(found)) => found,
             Ok(None) => continue,

@@ -87,26 +87,31 @@ pub(crate) struct Tree<'a> {
     /// Whether it was there before, with things in it: then a directory gives way to nothing else, and nothing else to a
     /// directory, and there are no layers below.
     merges: bool,
+    /// Whether devices are made.
+    devices: bool,
     /// Bytes that files and symlinks hold.
     size: u64,
 }
 
 impl<'a> Tree<'a> {
-    /// Whether devices can be made here. In a user namespace mknod(2) refuses them to everybody.
+    /// Whether devices are made here.
     pub(crate) fn takes_devices(&self) -> bool {
-        self.marks == Marks::Trusted
+        self.devices
     }
 
     pub(crate) fn new(root: BorrowedFd<'a>, marks: Marks) -> Self {
         // The root exists before the archive speaks of it, and many archives never do.
         let directories = BTreeMap::from([(PathBuf::new(), None)]);
         let implied = Metadata { mode: 0o755, ..Metadata::default() };
-        Self { root, marks, cached: None, directories, implied, merges: false, size: 0 }
+        // In a user namespace mknod(2) refuses them to everybody.
+        let devices = marks == Marks::Trusted;
+        Self { root, marks, cached: None, directories, implied, merges: false, devices, size: 0 }
     }
 
     /// A tree that exists and gets more; directories that are made on the way are as `implied` says.
-    pub(crate) fn merging(root: BorrowedFd<'a>, marks: Marks, implied: Metadata) -> Self {
-        Self { directories: BTreeMap::new(), implied, merges: true, ..Self::new(root, marks) }
+    pub(crate) fn merging(root: BorrowedFd<'a>, devices: bool, implied: Metadata) -> Self {
+        let directories = BTreeMap::new();
+        Self { directories, implied, merges: true, devices, ..Self::new(root, Marks::default()) }
     }
 
     /// Takes a member's path apart: the directory that is to hold it, open, and its name there. Directories that the

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use common::{Archive, assert_same, open, tree, unpack};
-use overlay_layers::{Marks, Ownership, extract, write_tree};
+use overlay_layers::{Ownership, extract, write_tree};
 use tar::EntryType;
 
 const AS_THEY_ARE: &(dyn Fn(u32, u32) -> (u32, u32) + Sync) = &|uid, gid| (uid, gid);
@@ -22,7 +22,7 @@ fn copy(from: &Path, start: &str, to: &Path, name: &str, ownership: Ownership<'_
     let written =
         write_tree(from.as_fd(), Path::new(start), Path::new(name), AS_THEY_ARE, &mut archive).unwrap();
     assert_eq!(written, archive.len() as u64);
-    extract(to.as_fd(), &*archive, ownership, Marks::Trusted).map(drop).map_err(|error| error.to_string())
+    extract(to.as_fd(), &*archive, ownership, true).map(drop).map_err(|error| error.to_string())
 }
 
 fn source() -> tempfile::TempDir {
@@ -54,6 +54,9 @@ fn a_copy_is_the_same_in_every_respect() {
     let names = |path: &Path| {
         [fs::metadata(path.join("program")).unwrap().ino(), fs::metadata(path.join("other")).unwrap().ino()]
     };
+    // One file alone, under another name.
+    copy(source.path(), "tree/data", target.path(), "one", Ownership::Kept(AS_THEY_ARE)).unwrap();
+    assert_eq!(fs::read_to_string(target.path().join("one")).unwrap(), "data");
     let [first, second] = names(&target.path().join("copy"));
     assert_eq!(first, second);
 }
@@ -92,7 +95,7 @@ fn a_link_in_the_target_leads_nowhere_else() {
     symlink(outside.path(), target.path().join("directory")).unwrap();
     let archive = Archive::new().file("file", "new").file("directory/victim", "new").bytes();
     // The second link leads to where there is nothing, below the target.
-    let refused = extract(open(target.path()).as_fd(), &*archive, Ownership::Given(0, 0), Marks::Trusted);
+    let refused = extract(open(target.path()).as_fd(), &*archive, Ownership::Given(0, 0), false);
     assert!(refused.is_err());
     assert_eq!(fs::read_to_string(target.path().join("file")).unwrap(), "new");
     assert_eq!(fs::read_to_string(&victim).unwrap(), "whole");

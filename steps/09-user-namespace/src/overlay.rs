@@ -70,7 +70,10 @@ fn refuse_read_only(tree: &OwnedFd) -> Result<()> {
 /// user. The host's root has no id on an id-mapped mount where it is not mapped, and could not make one file there
 /// (EOVERFLOW; overlayfs then gives up writing, and the mount is read-only). The user that is meant is the container's
 /// root; `setfsuid(2)` changes the owner of new files, and nothing else.
-fn with_files_of<T>(uid: u32, gid: u32, action: impl FnOnce() -> T) -> Result<T> {
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn with_files_of<T>(uid: u32, gid: u32, action: impl FnOnce() -> T) -> Result<T> {
     let before = rustix::thread::capabilities(None)
         .map_err(|errno| KernelError::new("look at", "this process's capabilities", errno))?;
     let group = nix::unistd::setfsgid(Gid::from_raw(gid));

@@ -133,7 +133,10 @@ pub enum User {
 
 impl Base {
     /// A mount of it that is attached nowhere.
-    pub(crate) fn mount(&self) -> Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn mount(&self) -> Result<OwnedFd> {
         match self {
             Self::Overlay(overlay) => Ok(overlay.mount()?),
             Self::Directory(path) => Ok(mount::clone_tree(path, true)?),
