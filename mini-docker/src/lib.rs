@@ -20,6 +20,7 @@
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`copies`], `pipe` | files copied into containers and out of them |
+//! | [`commit`] | what a container changed, as a list, an image or an archive |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
 //! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
 //! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
@@ -27,6 +28,7 @@
 
 pub mod attach;
 pub mod changes;
+pub mod commit;
 pub mod confinement;
 pub mod container;
 pub mod copies;

@@ -179,3 +179,118 @@ fn what_cannot_be_copied() {
     fs::write(engine.folder().join("tree/deep"), "").unwrap();
     insta::assert_snapshot!(engine.fails(&["cp", "tree", "running:/data"]), @r#"1 Error: cannot overwrite directory "tree/deep" with non-directory"#);
 }
+
+#[test]
+fn what_a_container_changed() {
+    let engine = Engine::with_busybox();
+    let line = "echo new > /new; rm /etc/group; echo user >> /etc/passwd; mkdir -p /deep/er; touch /deep/er/x; rm -r /bin/yes; \
+                echo more >> /etc/hosts; touch /dev/x /t/x; chmod 700 /bin; echo ready; sleep 1000";
+    engine.ok(&["run", "-d", "--name", "box", "--tmpfs", "/t", "busybox", "sh", "-c", line]);
+    testbed::until("it is ready", || engine.ok(&["logs", "box"]) == "ready");
+    let running = engine.ok(&["diff", "box"]);
+    insta::assert_snapshot!(running, @r#"
+    C /bin
+    D /bin/yes
+    A /deep
+    A /deep/er
+    A /deep/er/x
+    C /etc
+    D /etc/group
+    C /etc/passwd
+    A /new
+    A /t
+    "#);
+    engine.ok(&["kill", "box"]);
+    assert_eq!(engine.ok(&["container", "diff", "box"]), running);
+    engine.ok(&["run", "--name", "same", "busybox", "true"]);
+    assert_eq!(engine.ok(&["diff", "same"]), "");
+}
+
+#[test]
+fn an_image_of_what_a_container_changed() {
+    let engine = Engine::with_busybox();
+    let line =
+        "echo new > /new; rm /etc/group; chown 5:6 /new; echo volume > /data/x; echo ready; sleep 1000";
+    let options =
+        ["--name", "box", "-e", "A=1", "-l", "k=v", "-w", "/srv", "-u", "0", "-p", "80", "-v", "/data"];
+    engine.ok(&[&["run", "-d"][..], &options, &["busybox", "sh", "-c", line]].concat());
+    testbed::until("it is ready", || engine.ok(&["logs", "box"]) == "ready");
+    let id = engine.ok(&[
+        "commit",
+        "-a",
+        "me",
+        "-m",
+        "a remark",
+        "-c",
+        "CMD [\"cat\", \"/new\"]",
+        "-c",
+        "ENV B=2",
+        "box",
+        "made:1",
+    ]);
+    assert_eq!(id, engine.inspect("made:1", "{{.Id}}"));
+    assert_eq!(engine.inspect("box", "{{.State.Status}}"), "running", "it goes on");
+    let look = "stat -c '%u:%g' /new; ls /etc/group /data 2>&1; pwd; echo $A$B";
+    let seen = engine.ok(&["run", "--rm", "made:1", "sh", "-c", look]);
+    assert_eq!(seen, "5:6\nls: /etc/group: No such file or directory\n/data:\n/srv\n12");
+    assert_eq!(engine.ok(&["run", "--rm", "made:1"]), "new");
+    insta::assert_snapshot!(
+        engine.inspect("made:1", "{{json .Config}} {{.Author}} {{len .RootFS.Layers}}"), @r#"{"User":"0","ExposedPorts":{"80/tcp":{}},"Env":["A=1","B=2"],"Cmd":["cat","/new"],"Volumes":{"/data":{}},"WorkingDir":"/srv","Entrypoint":null,"Labels":{"k":"v"},"StopSignal":null} me 2"#);
+    // Of one that does not run; and what changed nothing has no layer.
+    engine.ok(&["kill", "box"]);
+    let again = engine.ok(&["commit", "--pause=false", "box"]);
+    assert_eq!(engine.inspect(&again, "{{json .RootFS}}"), engine.inspect("made:1", "{{json .RootFS}}"));
+    engine.ok(&["create", "--name", "same", "busybox"]);
+    engine.ok(&["commit", "same", "unchanged"]);
+    assert_eq!(
+        engine.inspect("unchanged", "{{json .RootFS}}"),
+        engine.inspect("busybox", "{{json .RootFS}}")
+    );
+    // A second layer on it, and all of it goes when it is removed.
+    engine.ok(&["run", "--name", "more", "made:1", "sh", "-c", "rm /new; touch /more"]);
+    engine.ok(&["commit", "more", "more"]);
+    assert_eq!(
+        engine.ok(&["run", "--rm", "more", "sh", "-c", "ls -d /new /more 2>/dev/null; true"]),
+        "/more"
+    );
+    engine.ok(&["commit", "--change", "USER nobody", "more", "more"]);
+    insta::assert_snapshot!(engine.fails(&["commit", "-c", "RUN x", "box"]), @"1 Error: invalid change 'RUN x': only CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR are allowed");
+}
+
+#[test]
+fn everything_as_one_archive() {
+    let engine = engine();
+    for name in ["running", "stopped"] {
+        engine.ok(&["export", "-o", "all.tar", name]);
+        let listed = stdout(
+            Command::new("tar")
+                .arg("-C")
+                .arg(engine.folder())
+                .arg("-tf")
+                .arg(engine.folder().join("all.tar")),
+        );
+        let names: Vec<&str> = listed.lines().collect();
+        for there in
+            ["bin/busybox", "bin/sh", "dir/a", "etc/passwd", "etc/hosts", "data/", "dev/console", "proc/"]
+        {
+            assert!(names.contains(&there), "{name}: {there}");
+        }
+        for mounted in ["data/x", "bind/deep/", "proc/1/", "dev/null", "t/x"] {
+            assert!(!names.contains(&mounted), "{name}: {mounted}");
+        }
+        // It is an image again.
+        let mut export = engine.command(&["container", "export", name]);
+        fs::write(engine.folder().join("out.tar"), output(&mut export).stdout).unwrap();
+        assert_eq!(
+            fs::read(engine.folder().join("out.tar")).unwrap().len(),
+            fs::read(engine.folder().join("all.tar")).unwrap().len()
+        );
+        engine.ok(&["import", "all.tar", "again"]);
+        assert_eq!(
+            engine.ok(&["run", "--rm", "again", "sh", "-c", "cat /to-dir/a; stat -c %u:%a /dir/a"]),
+            "inside\n1000:4755"
+        );
+    }
+    assert!(Engine::entries(engine.folder()).iter().all(|name| !name.contains(".tmp")));
+    insta::assert_snapshot!(engine.fails(&["export", "-o", "none/x", "stopped"]).replace(engine.folder().to_str().unwrap(), "<FOLDER>"), @"1 Error: cannot write none/x: ENOENT: No such file or directory");
+}

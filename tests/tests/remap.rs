@@ -164,6 +164,14 @@ fn copies_belong_to_whom_the_container_knows() {
             let back = fs::metadata(engine.folder().join("back")).unwrap();
             assert_eq!((back.uid(), back.gid()), (7, 8), "{state} {directory}");
         }
+        engine.ok(&["export", "-o", "all.tar", "box"]);
+        let mut list = std::process::Command::new("tar");
+        let listed =
+            testbed::stdout(list.arg("--numeric-owner").arg("-tvf").arg(engine.folder().join("all.tar")));
+        assert!(
+            listed.contains(" 7/8 ") && listed.contains(" 0/0 ") && !listed.contains("200000"),
+            "{state}"
+        );
         if state == "running" {
             engine.ok(&["kill", "box"]);
         }

@@ -2,11 +2,14 @@
 //! does it and returns the exit code.
 
 mod attach;
+mod commit;
 mod confirmation;
 mod cp;
 mod create;
+mod diff;
 mod doctor;
 mod exec;
+mod export;
 mod images;
 mod import;
 mod info;
@@ -100,6 +103,12 @@ enum Command {
     Unpause(pause::Options),
     /// Copy files between a container and the host
     Cp(cp::Options),
+    /// Show what a container changed of its image's files
+    Diff(diff::Options),
+    /// Make an image of what a container changed
+    Commit(commit::Options),
+    /// Write a container's files as a tar
+    Export(export::Options),
     /// Wait until one or more containers end, and print their exit codes
     Wait(wait::Options),
     /// Rename a container
@@ -162,6 +171,12 @@ enum Container {
     Unpause(pause::Options),
     /// Copy files between a container and the host
     Cp(cp::Options),
+    /// Show what a container changed of its image's files
+    Diff(diff::Options),
+    /// Make an image of what a container changed
+    Commit(commit::Options),
+    /// Write a container's files as a tar
+    Export(export::Options),
     /// Wait until one or more containers end, and print their exit codes
     Wait(wait::Options),
     /// Rename a container
@@ -255,6 +270,13 @@ impl Cli {
             }
             Command::Unpause(options) | Command::Container(Container::Unpause(options)) => {
                 Ok(options.run(&open()?, false))
+            }
+            Command::Diff(options) | Command::Container(Container::Diff(options)) => options.run(&open()?),
+            Command::Commit(options) | Command::Container(Container::Commit(options)) => {
+                options.run(&open()?)
+            }
+            Command::Export(options) | Command::Container(Container::Export(options)) => {
+                options.run(&open()?)
             }
             Command::Cp(options) | Command::Container(Container::Cp(options)) => options.run(&open()?),
             Command::Wait(options) | Command::Container(Container::Wait(options)) => {

@@ -36,7 +36,7 @@ impl Engine {
     }
 
     /// Holds a container that does not run, so that nobody starts it meanwhile. `None` if it runs.
-    pub(super) fn hold_resting(&self, container: &Container) -> Result<Option<Held>> {
+    pub(crate) fn hold_resting(&self, container: &Container) -> Result<Option<Held>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(held) = self.containers.try_hold(&container.id)? {

@@ -1,0 +1,48 @@
+//! `commit`: make an image of what a container changed.
+
+use clap::{ArgAction, Args};
+use image_pull::Reference;
+use mini_docker::commit::Request;
+use mini_docker::{Engine, Result};
+
+/// What `commit` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Who made it
+    #[arg(short, long)]
+    author: Option<String>,
+    /// Apply a Dockerfile instruction, such as `CMD sh`
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// A remark for the image's history
+    #[arg(short, long)]
+    message: Option<String>,
+    /// Freeze the container meanwhile
+    #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pause: bool,
+    /// The container's ID or name
+    container: String,
+    /// The image's name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<Reference>,
+}
+
+impl Options {
+    /// Makes the image; prints its ID.
+    pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
+        super::sweep(engine, false);
+        let container = engine.containers().find(&self.container)?;
+        let id = engine.commit(
+            &container,
+            &Request {
+                name: self.name,
+                author: self.author,
+                message: self.message,
+                changes: self.change,
+                pause: self.pause,
+            },
+        )?;
+        println!("{id}");
+        Ok(0)
+    }
+}
