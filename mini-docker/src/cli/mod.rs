@@ -21,6 +21,7 @@ mod options;
 mod output;
 mod pause;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod rename;
@@ -31,6 +32,7 @@ mod run;
 mod settings;
 mod start;
 mod stop;
+mod system;
 mod version;
 mod volume;
 mod wait;
@@ -142,6 +144,9 @@ enum Command {
     /// Manage networks
     #[command(subcommand, arg_required_else_help = true)]
     Network(network::Command),
+    /// Manage all that is kept
+    #[command(subcommand, arg_required_else_help = true)]
+    System(system::Command),
     /// Manage volumes
     #[command(subcommand, arg_required_else_help = true)]
     Volume(volume::Command),
@@ -184,6 +189,8 @@ enum Container {
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
     Rm(rm::Options),
+    /// Remove all stopped containers
+    Prune(prune::Containers),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(ps::Options),
@@ -204,6 +211,8 @@ enum Image {
     /// Remove one or more images
     #[command(visible_alias = "remove")]
     Rm(rmi::Options),
+    /// Remove images that no container was made of
+    Prune(prune::Images),
     /// List images
     #[command(visible_alias = "list")]
     Ls(images::Options),
@@ -300,6 +309,9 @@ impl Cli {
             Command::Image(Image::Inspect(options)) => options.run(&open()?, Some(inspect::Kind::Image)),
             Command::Port(options) | Command::Container(Container::Port(options)) => options.run(&open()?),
             Command::Network(command) => command.run(&open()?),
+            Command::System(command) => command.run(&open()?),
+            Command::Container(Container::Prune(options)) => options.run(&open()?),
+            Command::Image(Image::Prune(options)) => options.run(&open()?),
             Command::Volume(command) => command.run(&open()?),
             Command::Version(options) => options.run(),
             Command::Info(options) => options.run(&open()?),

@@ -221,7 +221,7 @@ impl Prune {
         if !self.force && !confirmation::given(warning)? {
             return Ok(0);
         }
-        let (removed, failures) = engine.prune_networks()?;
+        let (removed, failures) = engine.prune_networks(|_| true)?;
         if !removed.is_empty() {
             println!("Deleted Networks:");
             removed.iter().for_each(|network| println!("{}", network.name));

@@ -150,6 +150,21 @@ impl Options {
     }
 }
 
+/// What the table shows of a container.
+pub(crate) fn row(engine: &Engine, container: &Container, state: &State) -> Result<Value> {
+    let options = Options {
+        all: true,
+        quiet: false,
+        last: -1,
+        latest: false,
+        size: false,
+        no_trunc: false,
+        filter: Vec::new(),
+        format: None,
+    };
+    options.row(engine, container, state)
+}
+
 /// The program and its arguments as one text; an argument with a space in it is quoted.
 fn command(container: &Container) -> String {
     let quoted = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };

@@ -1,13 +1,12 @@
 //! `volume`: make, list, show and remove volumes.
 
 use clap::{Args, Subcommand};
-use mini_docker::format::units;
 use mini_docker::volumes::{DRIVER, Request, Volume, users};
 use mini_docker::{Engine, Error, Result};
 use serde_json::{Value, json};
 
 use super::output::{self, Columns};
-use super::{confirmation, for_each, inspect, options};
+use super::{confirmation, for_each, inspect, options, prune};
 
 /// What `volume` takes.
 #[derive(Subcommand)]
@@ -218,17 +217,6 @@ impl Prune {
         let (removed, freed) = engine.prune_volumes(|volume| {
             (all || volume.is_anonymous()) && output::keeps_labels(&volume.labels, &filters)
         })?;
-        print_pruned(&removed);
-        println!("Total reclaimed space: {}", units::decimal(freed));
-        Ok(0)
-    }
-}
-
-/// Says which volumes are gone.
-pub(super) fn print_pruned(removed: &[String]) {
-    if !removed.is_empty() {
-        println!("Deleted Volumes:");
-        removed.iter().for_each(|name| println!("{name}"));
-        println!();
+        Ok(prune::conclude(&prune::section("Volumes", &removed), freed, &[]))
     }
 }

@@ -4,6 +4,7 @@
 pub mod exec;
 mod life;
 mod networks;
+pub mod prune;
 mod settle;
 pub mod view;
 mod volumes;

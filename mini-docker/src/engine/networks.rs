@@ -84,14 +84,15 @@ impl Engine {
         self.networks.remove(network)
     }
 
-    /// Removes all networks that no container is to be in, running or not. One that cannot be removed does not keep the
+    /// Removes all `wanted` networks that no container is to be in, running or not. One that cannot be removed does not keep the
     /// others from it; what was removed is returned, and the reasons.
-    pub fn prune_networks(&self) -> Result<(Vec<Network>, Vec<Error>)> {
+    pub fn prune_networks(&self, wanted: impl Fn(&Network) -> bool) -> Result<(Vec<Network>, Vec<Error>)> {
         self.enter_network()?;
         let containers = self.containers.list()?;
         let mut networks = self.networks.list()?;
         networks.retain(|network| {
             !network.is_predefined()
+                && wanted(network)
                 && containers.iter().all(|container| !container.networks.contains_key(&network.name))
         });
         let mut failures = Vec::new();
