@@ -69,7 +69,9 @@ impl Rootless {
         let pid = peer.pid.as_raw_nonzero().get();
         let process = join::open(Pid::from_raw(pid))?;
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let here = WorkingDirectory::note();
         rootless::join(process.as_fd())?;
+        here.return_to()?;
         let network = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::file("open", &path, errno))?;
         Ok(Self { anchor, network, exec: exec.to_owned() })
@@ -90,6 +92,31 @@ impl Rootless {
         let stat =
             rustix::fs::fstat(&self.network).map_err(|errno| Error::kernel("look at a namespace", errno))?;
         Ok(Ports { socket: self.exec.join("slirp.sock"), network: stat.st_ino })
+    }
+}
+
+/// Where relative paths begin. Joining a mount namespace makes that its root (`setns(2)`).
+struct WorkingDirectory {
+    path: Option<PathBuf>,
+    directory: Option<OwnedFd>,
+}
+
+impl WorkingDirectory {
+    /// The one of this process; it may have been removed, or be nothing that this user may open.
+    fn note() -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(".", flags, Mode::empty());
+        Self { path: std::env::current_dir().ok(), directory: directory.ok() }
+    }
+
+    /// Goes back: by its path, or else to the directory itself, which then has no path here.
+    fn return_to(&self) -> Result<()> {
+        let by_path = self.path.as_ref().is_some_and(|path| std::env::set_current_dir(path).is_ok());
+        match &self.directory {
+            Some(directory) if !by_path => rustix::process::fchdir(directory)
+                .map_err(|errno| Error::kernel("return to the working directory", errno)),
+            _ => Ok(()),
+        }
     }
 }
 
