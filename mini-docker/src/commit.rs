@@ -28,8 +28,17 @@ pub struct Request {
     pub message: Option<String>,
     /// Dockerfile instructions that alter its config.
     pub changes: Vec<String>,
-    /// Whether the container is frozen meanwhile.
-    pub pause: bool,
+    /// Whether the container is frozen meanwhile; without a word about it, if it can be.
+    pub pause: Option<bool>,
+}
+
+/// An image that was made of a container.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its ID.
+    pub id: Digest,
+    /// What the user gets less than in full.
+    pub warning: Option<String>,
 }
 
 impl Engine {
@@ -46,18 +55,24 @@ impl Engine {
         Ok((self.containers().directory(&container.id).join("upper"), lowers))
     }
 
-    /// Makes an image of a container: its own, with what it changed as one more layer. Returns its ID.
-    pub fn commit(&self, container: &Container, request: &Request) -> Result<Digest> {
-        let freezes = request.pause && self.state(container)?.status == Status::Running;
-        if freezes {
-            self.freeze(container, true)?;
+    /// Makes an image of a container: its own, with what it changed as one more layer.
+    pub fn commit(&self, container: &Container, request: &Request) -> Result<Committed> {
+        let mut freezes = request.pause != Some(false) && self.state(container)?.status == Status::Running;
+        let mut warning = None;
+        if freezes && let Err(error) = self.freeze(container, true) {
+            // An ordinary user's may have no cgroup, and nobody could make images of those.
+            if !self.is_rootless() || request.pause.is_some() {
+                return Err(error);
+            }
+            freezes = false;
+            warning = Some(format!("The container goes on meanwhile: {error}"));
         }
         let made = self.commit_still(container, request);
         // It may have been killed meanwhile.
         if freezes && self.state(container)?.status == Status::Paused {
             self.freeze(container, false)?;
         }
-        made
+        Ok(Committed { id: made?, warning })
     }
 
     fn commit_still(&self, container: &Container, request: &Request) -> Result<Digest> {

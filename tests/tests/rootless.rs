@@ -162,3 +162,37 @@ fn what_a_user_lacks_is_told() {
         "1 Error: --userns-remap is for root: an ordinary user's containers have other ids anyway"
     );
 }
+
+#[test]
+fn files_come_and_go_as_ever() {
+    let user = User::new();
+    let line = "mkdir /data; echo mine > /data/x; chown 1000:1000 /data/x /data; rm /etc/group; echo up; exec sleep 1000";
+    user.ok(&["run", "-d", "--name", "box", "-v", "/vol", "busybox", "sh", "-c", line]);
+    until("it has said so", || user.ok(&["logs", "box"]) == "up");
+    let changed = user.ok(&["diff", "box"]);
+    assert_eq!(changed, "A /data\nA /data/x\nC /etc\nD /etc/group\nA /vol");
+    user.ok(&["commit", "box", "made"]);
+    // A volume is filled with what belongs to others than root, too.
+    let seen = user.ok(&["run", "--rm", "-v", "named:/data", "made", "stat", "-c", "%u", "/data", "/data/x"]);
+    assert_eq!(seen, "1000\n1000");
+    for state in ["running", "stopped"] {
+        user.ok(&["cp", "box:/data/x", "back"]);
+        user.ok(&["cp", "back", "box:/vol/y"]);
+        user.ok(&["cp", "back", "box:/z"]);
+        user.ok(&["cp", "box:/z", "back"]);
+        user.ok(&["export", "-o", "all.tar", "box"]);
+        if state == "running" {
+            user.ok(&["kill", "box"]);
+        }
+    }
+    // Relative paths are those of whoever calls.
+    user.ok(&["import", "all.tar", "again"]);
+    assert_eq!(user.ok(&["run", "--rm", "-v", "./back:/back", "again", "cat", "/back"]), "mine");
+    let look = "ls /z; stat -c %u /data/x; cat /data/x";
+    assert_eq!(user.ok(&["run", "--rm", "again", "sh", "-c", look]), "/z\n1000\nmine");
+    user.ok(&["system", "df", "-v"]);
+    user.ok(&["container", "prune", "-f"]);
+    assert!(user.ok(&["system", "prune", "-a", "-f", "--volumes"]).contains("untagged: made:latest"));
+    assert_eq!(user.ok(&["volume", "ls", "-q"]), "named");
+    user.ok(&["volume", "rm", "named"]);
+}

@@ -1,6 +1,6 @@
 //! `commit`: make an image of what a container changed.
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use image_pull::Reference;
 use mini_docker::commit::Request;
 use mini_docker::{Engine, Result};
@@ -18,8 +18,8 @@ pub(crate) struct Options {
     #[arg(short, long)]
     message: Option<String>,
     /// Freeze the container meanwhile
-    #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pause: bool,
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pause: Option<bool>,
     /// The container's ID or name
     container: String,
     /// The image's name
@@ -32,7 +32,7 @@ impl Options {
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         super::sweep(engine, false);
         let container = engine.containers().find(&self.container)?;
-        let id = engine.commit(
+        let made = engine.commit(
             &container,
             &Request {
                 name: self.name,
@@ -42,7 +42,10 @@ impl Options {
                 pause: self.pause,
             },
         )?;
-        println!("{id}");
+        if let Some(warning) = made.warning {
+            eprintln!("WARNING: {warning}");
+        }
+        println!("{}", made.id);
         Ok(0)
     }
 }
