@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::networks::Network;
 use crate::networks::membership::{Connection, Connections, Membership, PublishedPort};
-use crate::volumes::Volume;
+use crate::volumes::{DRIVER, Volume};
 
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -227,7 +227,14 @@ fn mounts(container: &Container) -> Value {
         let target = mount.destination.to_string_lossy();
         mount.kind == MountKind::Tmpfs && container.host_config.tmpfs.contains_key(target.as_ref())
     };
-    container.mounts.iter().filter(|mount| !told(mount)).map(value).collect()
+    let shown = |mount: &MountPoint| {
+        let mut shown = value(mount);
+        if mount.kind == MountKind::Volume {
+            shown["Driver"] = DRIVER.into();
+        }
+        shown
+    };
+    container.mounts.iter().filter(|mount| !told(mount)).map(shown).collect()
 }
 
 /// A set as Go writes it.

@@ -81,8 +81,8 @@ fn an_image_says_what_is_a_volume() {
     engine.ok(&["run", "--name", "box", "app", "sh", "-c", "echo more > /data/more"]);
     let [volume] = &volumes(&engine)[..] else { panic!("one volume") };
     assert_eq!(
-        engine.inspect("box", "{{(index .Mounts 0).Name}} {{(index .Mounts 0).Destination}}"),
-        format!("{volume} /data")
+        engine.inspect("box", "{{range .Mounts}}{{.Name}} {{.Destination}} {{.Driver}}{{end}}"),
+        format!("{volume} /data local")
     );
     assert_eq!(engine.inspect("box", "{{json .Config.Volumes}}"), r#"{"/data/":{}}"#);
     for option in [
