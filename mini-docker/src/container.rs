@@ -17,7 +17,7 @@ use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
 
 /// What a container was created as. Written once, when it is created.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// 64 hexadecimal digits, random.

@@ -38,7 +38,26 @@ pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -
             _ => Ok(()),
         }
     };
-    write().map_err(|error| Error::file("write", path, error))
+    let written = write().or_else(|error| match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            // An empty one may stand in the way of a disk that counts files.
+            fs::remove_file(&temporary)?;
+            overwrite(path, &json).map_err(|_| error)
+        }
+        _ => Err(error),
+    });
+    written.map_err(|error| Error::file("write", path, error))
+}
+
+/// Writes `json` in the place of what is in the file at `path`, for a disk that is full: the file has its block. In one
+/// write, padded to the old length, so that a reader finds nothing of the old text.
+fn overwrite(path: &Path, json: &[u8]) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let old = file.metadata()?.len() as usize;
+    let mut text = json.to_vec();
+    text.resize(old.max(json.len()), b'\n');
+    file.write_all(&text)?;
+    file.sync_all()
 }
 
 /// Reads the JSON at `path`; `None` if there is no such file, or an empty one: that is what a power cut can make of

@@ -230,13 +230,15 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LogConfig {
-    /// `json-file` is the one there is.
+    /// `json-file` or `none`.
     #[serde(rename = "Type")]
     pub driver: String,
+    /// Options of the driver.
+    pub config: BTreeMap<String, String>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { driver: "json-file".to_owned() }
+        Self { driver: "json-file".to_owned(), config: BTreeMap::new() }
     }
 }

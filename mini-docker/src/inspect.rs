@@ -33,7 +33,10 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     {
         object.insert(key.to_owned(), directory.join(file).display().to_string().into());
     }
-    object.insert("LogPath".to_owned(), engine.containers().log(&container.id).display().to_string().into());
+    let log = engine.containers().log(&container.id);
+    let is_kept = container.host_config.log_config.driver != "none";
+    object
+        .insert("LogPath".to_owned(), if is_kept { log.display().to_string() } else { String::new() }.into());
     object.insert("RestartCount".to_owned(), state.restart_count.into());
     object.insert("Driver".to_owned(), "overlay2".into());
     let lowers: Vec<String> =

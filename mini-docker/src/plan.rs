@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::health::Check;
 use crate::host_config::{HostConfig, Restart};
 use crate::sharing::{Share, Sharing};
-use crate::{delegated, devices, limits, sysctls, ulimits};
+use crate::{delegated, devices, limits, logs, sysctls, ulimits};
 
 /// What the plan depends on besides the container.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Launch {
     pub shares_files: bool,
     /// Whether its shim may start it, or something in it, again.
     pub starts_again: bool,
+    /// How its output is kept.
+    pub log: logs::Settings,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether its standard input is open.
@@ -194,6 +196,7 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
             MountKind::Bind | MountKind::Volume => !mount.anonymous,
             MountKind::Tmpfs => false,
         }),
+        log: logs::Settings::of(container)?,
         tty: config.tty,
         open_stdin: config.open_stdin,
         warnings,

@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 use mini_docker::container::Container;
 use mini_docker::format::moment;
-use mini_docker::logs::{Entry, Reader, Stream};
+use mini_docker::logs::{self, Driver, Entry, Reader, Stream};
 use mini_docker::{Engine, Error, Result};
 
 /// How often a followed log is looked at again.
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Show when each line was written
     #[arg(short, long)]
     timestamps: bool,
+    /// Show the labels and variables that the log is to tell
+    #[arg(long)]
+    details: bool,
     /// Only lines from this time on (2026-01-02T13:23:37Z), or as old as this at most (42m)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -59,12 +62,13 @@ impl Options {
         let now = Timestamp::now();
         let moment = |text: &Option<String>| text.as_deref().map(|text| moment::parse(text, now)).transpose();
         let (since, until) = (moment(&self.since)?, moment(&self.until)?);
-        let path = engine.containers().log(&container.id);
-        if !path.exists() {
+        if logs::Settings::of(&container)?.driver == Driver::None {
+            return Err(Error::new("configured logging driver does not support reading"));
+        }
+        let Some(mut reader) = Reader::open(&engine.containers().log(&container.id))? else {
             // It has never run.
             return Ok(0);
-        }
-        let mut reader = Reader::open(&path)?;
+        };
         let mut last = VecDeque::new();
         while let Some(entry) = reader.next_entry()? {
             if !within(&entry, since, until)? {
@@ -110,13 +114,31 @@ impl Options {
 
     fn print(&self, entry: &Entry) -> Result<()> {
         let stamp = if self.timestamps { format!("{} ", entry.time) } else { String::new() };
-        let text = format!("{stamp}{}", entry.log);
+        let details = if self.details { format!("{} ", details(entry)) } else { String::new() };
+        let text = format!("{stamp}{details}{}", entry.log);
         match entry.stream {
             Stream::Stdout => std::io::stdout().write_all(text.as_bytes()),
             Stream::Stderr => std::io::stderr().write_all(text.as_bytes()),
         }
         .map_err(|error| Error::new(format!("cannot print the log: {error}")))
     }
+}
+
+/// `NAME=VALUE,NAME=VALUE`, with what would be taken for something else there written as in an address.
+fn details(entry: &Entry) -> String {
+    let escape = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' => {
+                    char::from(byte).to_string()
+                }
+                b' ' => "+".to_owned(),
+                other => format!("%{other:02X}"),
+            })
+            .collect()
+    };
+    let pairs = entry.attrs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 fn within(entry: &Entry, since: Option<Timestamp>, until: Option<Timestamp>) -> Result<bool> {

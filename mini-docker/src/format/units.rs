@@ -54,6 +54,15 @@ pub fn duration(duration: Duration) -> String {
 
 /// Reads a size such as `64m`, `1.5g`, `512KiB` or a bare number of bytes; units are powers of 1024.
 pub fn parse_binary(text: &str) -> Result<u64> {
+    parse(text, 1024.0)
+}
+
+/// The same with powers of 1000.
+pub fn parse_decimal(text: &str) -> Result<u64> {
+    parse(text, 1000.0)
+}
+
+fn parse(text: &str, base: f64) -> Result<u64> {
     let invalid = || Error::new(format!("invalid size: '{text}'"));
     let digits =
         text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
@@ -70,7 +79,7 @@ pub fn parse_binary(text: &str) -> Result<u64> {
         "p" => 5,
         _ => return Err(invalid()),
     };
-    let bytes = number * 1024_f64.powi(power);
+    let bytes = number * base.powi(power);
     if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(invalid()) }
 }
 

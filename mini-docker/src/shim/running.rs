@@ -67,7 +67,7 @@ impl Running {
     ) -> Result<Self> {
         let containers = engine.containers();
         let Supplies { neighbours, wiring } = supplies;
-        let log = Writer::open(&containers.log(&launch.id))?;
+        let log = Writer::open(&containers.log(&launch.id), launch.log.clone())?;
         let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
         let (streams, pending) = if launch.tty {
             streams::terminal_pair(size)?

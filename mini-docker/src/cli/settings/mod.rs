@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mini_docker::container::Config;
 use mini_docker::create::Request;
-use mini_docker::host_config::{HostConfig, Restart, RestartPolicy};
+use mini_docker::host_config::{HostConfig, LogConfig, Restart, RestartPolicy};
 use mini_docker::{Error, Result, mounts};
 
 use super::options;
@@ -85,6 +85,12 @@ pub(crate) struct Settings {
     /// Mount a tmpfs
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     tmpfs: Vec<String>,
+    /// How the output is kept: json-file or none
+    #[arg(long, value_name = "DRIVER", default_value = "json-file", hide_default_value = true)]
+    log_driver: String,
+    /// An option of that: max-size=10m, max-file=3, labels=NAME,NAME, env=NAME,NAME
+    #[arg(long, value_name = "NAME=VALUE")]
+    log_opt: Vec<String>,
     #[command(flatten)]
     connections: Connections,
     #[command(flatten)]
@@ -163,6 +169,10 @@ impl Settings {
             auto_remove: self.rm,
             init: self.init,
             readonly_rootfs: self.read_only,
+            log_config: LogConfig {
+                driver: self.log_driver,
+                config: self.log_opt.iter().map(|text| options::label(text)).collect(),
+            },
             ..HostConfig::default()
         };
         self.resources.set(&mut host_config);
