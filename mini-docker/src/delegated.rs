@@ -33,10 +33,15 @@ pub fn record(directory: &Path, hierarchy: &Hierarchy) -> Result<()> {
     }
 }
 
-/// The tree that was recorded there. Which controllers it has does not matter at the end.
+/// The tree that was recorded there.
 pub fn recorded(directory: &Path) -> Result<Option<Hierarchy>> {
     let root: Option<PathBuf> = files::read_json(&directory.join(RECORD))?;
-    Ok(root.map(|root| Hierarchy::V2 { root, controllers: BTreeSet::new() }))
+    Ok(root.map(|root| {
+        // A tree that is gone has none, and nothing in it can be limited.
+        let text = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let controllers: BTreeSet<String> = text.split_whitespace().map(str::to_owned).collect();
+        Hierarchy::V2 { root, controllers }
+    }))
 }
 
 /// Takes out of `limits` what cannot be set there; a warning for each.

@@ -21,6 +21,7 @@
 //! | [`logs`], [`inspect`] | output on the disk; everything about one object |
 //! | [`copies`], `pipe` | files copied into containers and out of them |
 //! | [`commit`] | what a container changed, as a list, an image or an archive |
+//! | [`processes`], [`usage`], [`update`] | what runs in a container, what it uses, and what it may use from now on |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
 //! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
 //! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
@@ -56,6 +57,7 @@ pub mod neighbour;
 pub mod networks;
 mod pipe;
 pub mod plan;
+pub mod processes;
 pub mod rootless;
 pub mod sharing;
 pub mod shim;
@@ -65,6 +67,8 @@ pub mod store;
 pub mod sysctls;
 pub mod terminal;
 pub mod ulimits;
+pub mod update;
+pub mod usage;
 pub mod volumes;
 pub mod wire;
 

@@ -90,7 +90,7 @@ fn operating_system() -> String {
 }
 
 /// Bytes of memory.
-fn memory() -> Result<u64> {
+pub(super) fn memory() -> Result<u64> {
     let path = std::path::Path::new("/proc/meminfo");
     let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
     let kibibytes = text

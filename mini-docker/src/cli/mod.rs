@@ -31,8 +31,11 @@ mod rmi;
 mod run;
 mod settings;
 mod start;
+mod stats;
 mod stop;
 mod system;
+mod top;
+mod update;
 mod version;
 mod volume;
 mod wait;
@@ -115,6 +118,8 @@ enum Command {
     Wait(wait::Options),
     /// Rename a container
     Rename(rename::Options),
+    /// Change what one or more containers may use
+    Update(update::Options),
     /// Remove one or more containers
     Rm(rm::Options),
     /// Remove one or more images
@@ -125,6 +130,10 @@ enum Command {
     Images(images::Options),
     /// Fetch the logs of a container
     Logs(logs::Options),
+    /// Show the processes of a container
+    Top(top::Options),
+    /// Show what containers use, as it changes
+    Stats(stats::Options),
     /// Return low-level information on objects
     Inspect(inspect::Options),
     /// Show the version
@@ -186,6 +195,8 @@ enum Container {
     Wait(wait::Options),
     /// Rename a container
     Rename(rename::Options),
+    /// Change what one or more containers may use
+    Update(update::Options),
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
     Rm(rm::Options),
@@ -196,6 +207,10 @@ enum Container {
     Ls(ps::Options),
     /// Fetch the logs of a container
     Logs(logs::Options),
+    /// Show the processes of a container
+    Top(top::Options),
+    /// Show what containers use, as it changes
+    Stats(stats::Options),
     /// Display detailed information on one or more containers
     Inspect(inspect::Options),
     /// List port mappings or a specific mapping for the container
@@ -302,6 +317,11 @@ impl Cli {
             Command::Ps(options) | Command::Container(Container::Ls(options)) => options.run(&open()?),
             Command::Images(options) | Command::Image(Image::Ls(options)) => options.run(&open()?),
             Command::Logs(options) | Command::Container(Container::Logs(options)) => options.run(&open()?),
+            Command::Top(options) | Command::Container(Container::Top(options)) => options.run(&open()?),
+            Command::Update(options) | Command::Container(Container::Update(options)) => {
+                options.run(&open()?)
+            }
+            Command::Stats(options) | Command::Container(Container::Stats(options)) => options.run(&open()?),
             Command::Inspect(options) => options.run(&open()?, None),
             Command::Container(Container::Inspect(options)) => {
                 options.run(&open()?, Some(inspect::Kind::Container))

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use cgroups::Limits;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Created, Engine, PATIENCE};
@@ -10,6 +11,7 @@ use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 use crate::signals;
 use crate::store::Held;
+use crate::update::Changes;
 use crate::wire::{Connection, Frame, Received};
 
 /// Seconds that a container has to end by itself, unless it says otherwise.
@@ -133,6 +135,57 @@ impl Engine {
         let Some(mut connection) = self.connect(container)? else { return refused("not running") };
         connection.send(&Frame::Freeze(frozen))?;
         answer(&mut connection)
+    }
+
+    /// Changes what a container may use, at once if it runs. If not all of it can be had, nothing is changed.
+    pub fn update(&self, container: &Container, changes: &Changes) -> Result<()> {
+        let failed = |error: Error| Error::new(format!("Cannot update container {}: {error}", container.id));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Held, it cannot be started meanwhile; one that runs is held by its shim.
+            let held = self.containers.try_hold(&container.id)?;
+            let running = self.state(container)?.status.is_alive();
+            if held.is_some() || running {
+                return self.update_in(container, changes, running).map_err(failed);
+            }
+            if self.containers.read(&container.id)?.is_none() {
+                return Err(Error::missing(format!("No such container: {}", container.id)));
+            }
+            if Instant::now() > deadline {
+                return Err(failed(Error::new("it is in the hands of another command; try again")));
+            }
+            std::thread::sleep(INTERVAL);
+        }
+    }
+
+    fn update_in(&self, container: &Container, changes: &Changes, running: bool) -> Result<()> {
+        let cgroup = self.cgroup(container)?;
+        let mut undo = Vec::new();
+        let amended = self.containers.amend(&container.id, |container| {
+            let host = &mut container.host_config;
+            changes.make(host)?;
+            let limits = changes.limits(host)?;
+            match &cgroup {
+                // Between two runs there is none, and the next has the new limits from its beginning.
+                Some(cgroup) if running && cgroup.exists() => {
+                    let steps = cgroups::plan(&limits, cgroup.hierarchy())?;
+                    undo = cgroup.present(&steps)?;
+                    Ok(cgroup.carry_out(&steps)?)
+                }
+                Some(cgroup) => {
+                    cgroups::plan(&limits, cgroup.hierarchy())?;
+                    Ok(())
+                }
+                None if running && limits != Limits::default() => {
+                    Err(Error::new("it has no cgroup (see 'mini-docker doctor' for how to get one)"))
+                }
+                None => Ok(()),
+            }
+        });
+        if let (Err(_), Some(cgroup)) = (&amended, &cgroup) {
+            cgroup.carry_out(&undo)?;
+        }
+        amended.map(drop)
     }
 
     /// Waits for a container's end; its exit code. One that does not run has ended.

@@ -8,6 +8,7 @@ pub mod prune;
 mod settle;
 pub mod view;
 mod volumes;
+mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -333,12 +334,7 @@ impl Engine {
     /// Ends whatever is left in a container's cgroup, and removes it. An ordinary user's may have none: the end of the
     /// first process was that of all.
     fn clean_cgroup(&self, container: &Container) -> Result<()> {
-        let hierarchy = match &self.rootless {
-            None => Some(Hierarchy::detect()?),
-            Some(_) => delegated::recorded(&self.containers.exec_directory(&container.id))?,
-        };
-        let Some(hierarchy) = hierarchy else { return Ok(()) };
-        let cgroup = plan::cgroup(container, &hierarchy)?;
+        let Some(cgroup) = self.cgroup(container)? else { return Ok(()) };
         cgroup.kill()?;
         Ok(cgroup.remove()?)
     }

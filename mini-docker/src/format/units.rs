@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// A size in powers of 1000, four significant digits: `117MB`, `1.235GB`.
+/// A size in powers of 1000, three significant digits: `117MB`, `1.23GB`.
 pub fn decimal(bytes: u64) -> String {
-    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+    scaled(bytes, 1000.0, 3, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
-/// A size in powers of 1024: `64MiB`.
+/// A size in powers of 1024, four significant digits: `64MiB`, `15.49GiB`.
 pub fn binary(bytes: u64) -> String {
-    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+    scaled(bytes, 1024.0, 4, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-fn scaled(bytes: u64, base: f64, units: &[&str]) -> String {
+fn scaled(bytes: u64, base: f64, digits: usize, units: &[&str]) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= base && unit + 1 < units.len() {
         value /= base;
         unit += 1;
     }
-    // Docker shows three significant digits of images and four of the rest; Go's %.4g drops trailing zeros.
-    format!("{}{}", significant(value, 3), units[unit])
+    // Go's %.4g drops trailing zeros.
+    format!("{}{}", significant(value, digits), units[unit])
 }
 
 /// `value` with `digits` significant digits and no trailing zeros, as C's `%.{digits}g` for values below 10000.

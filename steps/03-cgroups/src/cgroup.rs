@@ -139,6 +139,38 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The writes that undo a plan's, the last one's first: each leads back to what the file holds before that write. What
+    /// is not there yet is left out.
+    ///
+    /// # Errors
+    /// What the kernel refuses to tell.
+    pub fn present(&self, steps: &[Step]) -> Result<Vec<Step>> {
+        let mut present = Vec::new();
+        for (index, step) in steps.iter().enumerate().rev() {
+            let Step::Write(write) = step else { continue };
+            let Some(directory) = self.in_tree(write.controller) else { continue };
+            // A file may be written twice: v1 never lets memory and swap together be below memory alone.
+            let earlier = steps[..index].iter().rev().find_map(|step| match step {
+                Step::Write(earlier) if earlier.file == write.file => Some(earlier.value.clone()),
+                _ => None,
+            });
+            if let Some(value) = earlier {
+                present.push(Step::Write(Write { value, or: None, ..write.clone() }));
+                continue;
+            }
+            let names = [Some(&*write.file), write.or.as_ref().map(|(file, _)| *file)];
+            for name in names.into_iter().flatten() {
+                if let Some(text) = files::read(&directory.join(name))? {
+                    let value = text.trim().to_owned();
+                    let file = name.to_owned().into();
+                    present.push(Step::Write(Write { file, value, or: None, ..write.clone() }));
+                    break;
+                }
+            }
+        }
+        Ok(present)
+    }
+
     /// Moves a process in, with all its threads. What it forks from then on is inside too.
     ///
     /// On v1 this waits for the kernel's other processors, some tenths of a millisecond in each tree; a process that is
