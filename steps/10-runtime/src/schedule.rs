@@ -25,7 +25,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Policy {
-    /// The structure's own size in bytes; set by [`Schedule::assume`].
+    /// The structure's own size in bytes; set by `Schedule::assume`.
     pub size: u32,
     /// `SCHED_*`.
     pub policy: u32,
