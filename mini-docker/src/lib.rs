@@ -18,7 +18,8 @@
 //! | [`rootless`], [`delegated`] | the engine of an ordinary user, and its cgroups |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
-//! | [`logs`], [`inspect`] | output on the disk; everything about one object |
+//! | [`logs`], [`events`], [`rotated`] | output on the disk; what has happened; files that are put aside when they are full |
+//! | [`inspect`] | everything about one object |
 //! | [`copies`], `pipe` | files copied into containers and out of them |
 //! | [`commit`] | what a container changed, as a list, an image or an archive |
 //! | [`processes`], [`usage`], [`update`] | what runs in a container, what it uses, and what it may use from now on |
@@ -40,6 +41,7 @@ pub mod doctor;
 pub mod engine;
 mod error;
 pub mod etc;
+pub mod events;
 pub mod explain;
 pub mod files;
 pub mod format;
@@ -59,6 +61,7 @@ mod pipe;
 pub mod plan;
 pub mod processes;
 pub mod rootless;
+pub mod rotated;
 pub mod sharing;
 pub mod shim;
 pub mod signals;

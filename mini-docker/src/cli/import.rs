@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use image_pull::Reference;
+use mini_docker::events::Event;
 use mini_docker::{Engine, Error, Result, import};
 
 /// What `import` takes.
@@ -42,6 +43,10 @@ impl Options {
             &self.change,
             self.message.as_deref(),
         )?;
+        let text = id.to_string();
+        let mut events = vec![Event::image("import", &text, &text)];
+        events.extend(self.name.map(|name| Event::image("tag", &text, &name.or_latest().familiar())));
+        engine.journal().record(&events);
         println!("{id}");
         Ok(0)
     }

@@ -8,6 +8,7 @@ mod cp;
 mod create;
 mod diff;
 mod doctor;
+mod events;
 mod exec;
 mod export;
 mod images;
@@ -136,6 +137,8 @@ enum Command {
     Stats(stats::Options),
     /// Return low-level information on objects
     Inspect(inspect::Options),
+    /// Show what happens, as it happens
+    Events(events::Options),
     /// Show the version
     Version(version::Options),
     /// Show facts about this host and what is kept on it
@@ -335,6 +338,7 @@ impl Cli {
             Command::Volume(command) => command.run(&open()?),
             Command::Version(options) => options.run(),
             Command::Info(options) => options.run(&open()?),
+            Command::Events(options) => options.run(&open()?),
             Command::Doctor => Ok(doctor::run()),
             Command::Rmi(options) | Command::Image(Image::Rm(options)) => Ok(options.run(&open()?)),
         }

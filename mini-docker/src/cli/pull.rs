@@ -9,7 +9,7 @@ use image_pull::{
     Credentials, Event, Image, LayerState, Patience, Platform, Progress, Reference, Registries,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use mini_docker::{Engine, Error, Result, hello};
+use mini_docker::{Engine, Error, Result, events, hello};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use overlay_layers::Digest;
 
@@ -134,6 +134,8 @@ fn pull(
     };
     let printer = Printer::new(output);
     let pulled = image_pull::pull(engine.images(), reference, &options, &printer)?;
+    let name = pulled.reference.familiar();
+    engine.journal().record(&[events::Event::image("pull", &name, &pulled.reference.familiar_repository())]);
     output.line(&format!("Digest: {}", pulled.digest));
     output.line(&format!("Status: {}", pulled.status()));
     Ok(pulled.reference)

@@ -32,6 +32,7 @@ impl Options {
             if let Some(created) = engine.take_up(&container)? {
                 attach::await_start(&mut engine.start(created, false, None)?)?;
             }
+            engine.tell(&container, "restart", &[]);
             Ok(name.to_owned())
         }))
     }

@@ -98,7 +98,7 @@ impl Options {
 /// Makes this command once more, by a binary that the container cannot write to ([`own_program`]).
 fn start_again(engine: &Engine, container: &Container) -> Result<u8> {
     if !container.host_config.auto_remove {
-        engine.remove(container, false, true)?;
+        engine.withdraw(container)?;
     }
     // Signals that have come meanwhile are for us.
     SigSet::empty().thread_set_mask().map_err(|errno| Error::kernel("unblock signals", errno))?;

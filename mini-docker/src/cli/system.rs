@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use super::output::{self, Columns};
 use super::prune::{self, Conditions};
-use super::{confirmation, info, ps};
+use super::{confirmation, events, info, ps};
 
 /// What `system` takes.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Show how much room images, containers and volumes take
     Df(Df),
+    /// Show what happens, as it happens
+    Events(events::Options),
     /// Show facts about this host and what is kept on it
     Info(info::Options),
     /// Remove what nobody uses
@@ -27,6 +29,7 @@ impl Command {
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         match self {
             Self::Df(options) => options.run(engine),
+            Self::Events(options) => options.run(engine),
             Self::Info(options) => options.run(engine),
             Self::Prune(options) => options.run(engine),
         }

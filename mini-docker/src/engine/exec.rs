@@ -11,6 +11,7 @@ use user_namespace::IdMaps;
 use super::Engine;
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
+use crate::names;
 use crate::plan::{self, merge_environment};
 use crate::shim::exec::{self, Task};
 use crate::wire::Connection;
@@ -41,7 +42,14 @@ pub struct Request {
 impl Engine {
     /// Starts a process in a running container. What its shim says comes through the connection.
     pub fn exec(&self, container: &Container, request: Request) -> Result<Connection> {
-        exec::start(&self.exec_task(container, request)?)
+        let task = self.exec_task(container, request)?;
+        let (id, command) = (names::random_id()?, task.process.program.args.join(" "));
+        for action in ["exec_create", "exec_start"] {
+            self.tell(container, &format!("{action}: {command}"), &[("execID", &id)]);
+        }
+        exec::start(&task, |exit| {
+            self.tell(container, "exec_die", &[("execID", &id), ("exitCode", &exit.code().to_string())]);
+        })
     }
 
     /// What is to be done for `request`, in terms of the runtime.

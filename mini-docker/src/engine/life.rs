@@ -22,6 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 impl Engine {
     /// Lets go of a container that was created, and is not to be started yet.
     pub fn keep(&self, created: &Created) -> Result<()> {
+        self.tell(&created.container, "create", &[]);
         self.containers.settle(&created.held)
     }
 
@@ -34,7 +35,7 @@ impl Engine {
         self.containers.settle(&held)?;
         let launch = self.launch(&container)?;
         self.containers.resume(&held)?;
-        Ok(Some(Created { container, held, launch }))
+        Ok(Some(Created { container, held, launch, is_new: false }))
     }
 
     /// Holds a container that does not run, so that nobody starts it meanwhile. `None` if it runs.
@@ -76,6 +77,7 @@ impl Engine {
         }
         let mut connection = self.connect(container)?.ok_or_else(stopped)?;
         connection.send(&Frame::Attach)?;
+        self.tell(container, "attach", &[]);
         Ok(connection)
     }
 
@@ -88,7 +90,11 @@ impl Engine {
             (None, None) => libc::SIGTERM as u8,
         };
         let timeout = timeout.or(container.config.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        self.end(container, signal, u64::try_from(timeout).ok().map(Duration::from_secs))
+        if self.state(container)?.status.is_alive() {
+            self.end(container, signal, u64::try_from(timeout).ok().map(Duration::from_secs))?;
+            self.tell(container, "stop", &[]);
+        }
+        Ok(())
     }
 
     /// Ends a container with `signal`, and after `patience` with SIGKILL. One that does not run is left as it is.
@@ -146,7 +152,9 @@ impl Engine {
             let held = self.containers.try_hold(&container.id)?;
             let running = self.state(container)?.status.is_alive();
             if held.is_some() || running {
-                return self.update_in(container, changes, running).map_err(failed);
+                self.update_in(container, changes, running).map_err(failed)?;
+                self.tell(container, "update", &[]);
+                return Ok(());
             }
             if self.containers.read(&container.id)?.is_none() {
                 return Err(Error::missing(format!("No such container: {}", container.id)));
@@ -205,7 +213,10 @@ impl Engine {
         if name == container.name {
             return Err(Error::new("Renaming a container with the same name as its current name"));
         }
-        self.containers.rename(&container.id, name)
+        self.containers.rename(&container.id, name)?;
+        let renamed = Container { name: name.to_owned(), ..container.clone() };
+        self.tell(&renamed, "rename", &[("oldName", &format!("/{}", container.name))]);
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use user_namespace::IdMaps;
 use crate::container::{Container, State};
 use crate::create::{self, Request};
 use crate::error::{Error, Result};
+use crate::events::{Event, Journal};
 use crate::neighbour;
 use crate::networks::Networks;
 use crate::plan::{self, Facts, Launch};
@@ -56,6 +57,7 @@ pub struct Engine {
     containers: Containers,
     networks: Networks,
     volumes: Volumes,
+    journal: Journal,
     /// Whose subordinate ids containers get, if not the host's own.
     remap: Option<String>,
     /// The namespaces that it is in, if it is an ordinary user's.
@@ -69,6 +71,8 @@ pub struct Created {
     pub container: Container,
     held: Held,
     launch: Launch,
+    /// Whether nobody has heard of it yet.
+    is_new: bool,
 }
 
 impl Created {
@@ -90,7 +94,8 @@ impl Engine {
         let networks =
             Networks::open(&folders.data, &folders.exec, rootless.as_ref().map(Rootless::ports).transpose()?);
         let volumes = Volumes::open(&folders.data);
-        Ok(Self { folders, images, containers, networks, volumes, remap, rootless })
+        let journal = Journal::of(&folders.data);
+        Ok(Self { folders, images, containers, networks, volumes, journal, remap, rootless })
     }
 
     /// The images.
@@ -118,6 +123,16 @@ impl Engine {
         self.rootless.is_some()
     }
 
+    /// What has happened.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Records what has happened to a container.
+    pub fn tell(&self, container: &Container, action: &str, attributes: &[(&str, &str)]) {
+        self.journal.record(&[Event::container(container, action, attributes)]);
+    }
+
     /// Where things are kept.
     pub fn folders(&self) -> &Folders {
         &self.folders
@@ -128,7 +143,7 @@ impl Engine {
     pub fn create(&self, image: &Image, _hold: &Hold, request: Request) -> Result<Created> {
         let held = self.containers.begin()?;
         match self.create_in(image, request, &held) {
-            Ok((container, launch)) => Ok(Created { container, held, launch }),
+            Ok((container, launch)) => Ok(Created { container, held, launch, is_new: true }),
             Err(error) => {
                 self.containers.remove(held)?;
                 Err(error)
@@ -213,7 +228,7 @@ impl Engine {
     /// Starts a container. What its shim says, from its start on, comes through the connection. If `attached`, that
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
-        let Created { container, held, launch } = created;
+        let Created { container, held, launch, is_new } = created;
         let supplies = match protect(&launch).and_then(|()| self.supply(&container, &launch)) {
             Ok(supplies) => supplies,
             Err(error) if container.host_config.auto_remove => {
@@ -223,11 +238,15 @@ impl Engine {
                 return Err(error);
             }
             Err(error) => {
+                // One whose start is made again is told of then.
+                if is_new && error.exit_code() != Some(own_program::AGAIN) {
+                    self.tell(&container, "create", &[]);
+                }
                 self.containers.settle(&held)?;
                 return Err(error);
             }
         };
-        shim::start(self, Task { container, held, launch, supplies, size, attached })
+        shim::start(self, Task { container, held, launch, supplies, size, attached, is_new })
     }
 
     /// Gets what a start needs of others: their namespaces, addresses and ports.
@@ -270,6 +289,19 @@ impl Engine {
     /// Removes a container, with `volumes` also those that nobody named. One that runs is refused, or with
     /// `force` killed first.
     pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
+        if self.take_away(container, force, volumes)? {
+            self.tell(container, "destroy", &[]);
+        }
+        Ok(())
+    }
+
+    /// Removes a container that was created and never told of, because its start is made again.
+    pub fn withdraw(&self, container: &Container) -> Result<()> {
+        self.take_away(container, false, true).map(drop)
+    }
+
+    /// Removes a container; whether it was still there.
+    fn take_away(&self, container: &Container, force: bool, volumes: bool) -> Result<bool> {
         if self.state(container)?.status.is_alive() {
             if !force {
                 return Err(Error::new(format!(
@@ -279,7 +311,7 @@ impl Engine {
             }
             self.end(container, libc::SIGKILL as u8, None)?;
         }
-        let Some(held) = self.containers.hold(&container.id)? else { return Ok(()) };
+        let Some(held) = self.containers.hold(&container.id)? else { return Ok(false) };
         self.clean_cgroup(container)?;
         self.release_networks(container)?;
         // From now on no other container can be made of its volumes.
@@ -287,7 +319,8 @@ impl Engine {
         if volumes {
             self.remove_anonymous_volumes(container)?;
         }
-        self.containers.remove(held)
+        self.containers.remove(held)?;
+        Ok(true)
     }
 
     /// Removes an image, or the name that was given if it has others.
@@ -318,7 +351,18 @@ impl Engine {
             return Err(Error::new(format!("conflict: {conflict}")));
         }
         let in_use: Vec<ChainId> = containers.iter().flat_map(|container| container.layers.clone()).collect();
-        Ok(self.images.remove(text, force, &in_use)?)
+        let removed = self.images.remove(text, force, &in_use)?;
+        let id = image.id.to_string();
+        let events: Vec<Event> = removed
+            .iter()
+            .filter_map(|removal| match removal {
+                Removal::Untagged(name) => Some(Event::image("untag", &id, &name.familiar())),
+                Removal::Image(id) => Some(Event::image("delete", &id.to_string(), &id.to_string())),
+                Removal::Layer(_) => None,
+            })
+            .collect();
+        self.journal.record(&events);
+        Ok(removed)
     }
 
     /// Puts right what commands and shims left that were killed. A `thorough` look goes through everything.

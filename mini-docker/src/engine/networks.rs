@@ -10,6 +10,7 @@ use super::Engine;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::etc;
+use crate::events::Event;
 use crate::networks::membership::{Connections, Membership};
 use crate::networks::wiring::{self, Wiring};
 use crate::networks::{self, Network};
@@ -61,7 +62,9 @@ impl Engine {
     /// Creates a network.
     pub fn create_network(&self, request: networks::Request) -> Result<Network> {
         self.enter_network()?;
-        self.networks.create(request)
+        let network = self.networks.create(request)?;
+        self.tell_network(&network, "create");
+        Ok(network)
     }
 
     /// Removes a network, unless a container runs in it.
@@ -81,7 +84,28 @@ impl Engine {
                 active.join(", ")
             )));
         }
-        self.networks.remove(network)
+        self.networks.remove(network)?;
+        self.tell_network(network, "destroy");
+        Ok(())
+    }
+
+    /// Records what has happened to a network.
+    fn tell_network(&self, network: &Network, action: &str) {
+        let attributes = [("name", network.name.as_str()), ("type", network.driver.as_str())];
+        self.journal.record(&[Event::new("network", action, &network.id, &attributes)]);
+    }
+
+    /// Records that a container that runs is in a network, or not any more.
+    fn tell_connection(&self, network: &Network, container: &Container, action: &str) -> Result<()> {
+        if self.state(container)?.status.has_process() {
+            let attributes = [
+                ("container", container.id.as_str()),
+                ("name", network.name.as_str()),
+                ("type", network.driver.as_str()),
+            ];
+            self.journal.record(&[Event::new("network", action, &network.id, &attributes)]);
+        }
+        Ok(())
     }
 
     /// Removes all `wanted` networks that no container is to be in, running or not. One that cannot be removed does not keep the
@@ -97,7 +121,10 @@ impl Engine {
         });
         let mut failures = Vec::new();
         networks.retain(|network| match self.networks.remove(network) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.tell_network(network, "destroy");
+                true
+            }
             Err(error) => {
                 failures.push(error);
                 false
@@ -142,7 +169,8 @@ impl Engine {
                 self.forget_network(&container, &network.name)?;
             }
             plugged
-        })
+        })?;
+        self.tell_connection(network, &container, "connect")
     }
 
     /// Takes a container out of a network, at once if it runs.
@@ -157,7 +185,8 @@ impl Engine {
         self.forget_network(container, &network.name)?;
         self.with_running(container, |process, directory| {
             self.networks.unplug(container, directory, process, &network.name)
-        })
+        })?;
+        self.tell_connection(network, container, "disconnect")
     }
 
     /// Records that a container is not to be in a network.

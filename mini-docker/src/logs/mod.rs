@@ -12,8 +12,6 @@ mod settings;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,14 +47,4 @@ pub struct Entry {
 /// This moment as Docker writes it: RFC 3339 in UTC, with nanoseconds.
 pub fn now() -> String {
     format!("{:.9}", Timestamp::now())
-}
-
-/// The file that the log at `path` becomes when it has been put aside `number` times.
-fn aside(path: &Path, number: u32) -> PathBuf {
-    if number == 0 {
-        return path.to_owned();
-    }
-    let mut name = OsString::from(path);
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
 }

@@ -1,12 +1,13 @@
 //! Writes a container's output.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Driver, Entry, Settings, Stream, aside, now};
+use super::{Driver, Entry, Settings, Stream, now};
 use crate::error::{Error, Result};
+use crate::rotated;
 
 /// A line longer than this many bytes becomes several entries, all but the last without a line end, as with Docker.
 const MAX_LINE: usize = 16 * 1024;
@@ -95,19 +96,12 @@ impl LogFile {
         Ok(())
     }
 
-    /// Puts the full file aside, the oldest away, and begins a new one. A reader that is in one of them keeps it, and
-    /// sees by the name that it is another's.
+    /// Puts the full file aside, and begins a new one.
     fn rotate(&mut self, max_file: u32) -> std::io::Result<()> {
         // First, so that a disk without room for it leaves everything as it is.
         let fresh = self.path.with_extension("new");
         let mut next = Self::open(&fresh)?;
-        for number in (1..max_file).rev() {
-            match fs::rename(aside(&self.path, number - 1), aside(&self.path, number)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        fs::rename(&fresh, &self.path)?;
+        rotated::rotate(&self.path, &fresh, max_file)?;
         next.path.clone_from(&self.path);
         *self = next;
         Ok(())

@@ -4,11 +4,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use nix::poll::PollTimeout;
-use pid_namespace::{Namespaces, spawn};
+use pid_namespace::{Exit, Namespaces, spawn};
 use runtime::Process;
 use runtime::exec::{Target, exec};
 
-use super::traffic::{Client, Traffic};
+use super::traffic::{Client, Traffic, forgive};
 use super::{detach, farewell, release_streams, streams, title};
 use crate::error::{Error, Result};
 use crate::wire::{Connection, Frame};
@@ -38,10 +38,10 @@ pub struct Task {
 }
 
 /// Forks a shim that starts the process. What it has to say, beginning with [`Frame::Started`] or [`Frame::Failed`],
-/// comes through the connection.
-pub fn start(task: &Task) -> Result<Connection> {
+/// comes through the connection. `ended` is called there when the process has ended.
+pub fn start(task: &Task, ended: impl FnOnce(Exit)) -> Result<Connection> {
     let (ours, theirs) = UnixStream::pair().map_err(|error| Error::kernel("make a socket", error))?;
-    spawn(Namespaces::NONE, None, move || match serve(task, Connection::new(theirs)) {
+    spawn(Namespaces::NONE, None, move || match serve(task, Connection::new(theirs), ended) {
         Ok(()) => 0,
         Err(error) => {
             tracing::info!("the shim fails: {error}");
@@ -51,7 +51,7 @@ pub fn start(task: &Task) -> Result<Connection> {
     Ok(Connection::new(ours))
 }
 
-fn serve(task: &Task, mut command: Connection) -> Result<()> {
+fn serve(task: &Task, mut command: Connection, ended: impl FnOnce(Exit)) -> Result<()> {
     detach(NAME, &[command.as_fd(), task.target.as_fd()])?;
     title::set(&format!("{} {}", NAME.to_string_lossy(), task.label))?;
     let mut traffic = match begin(task) {
@@ -69,9 +69,15 @@ fn serve(task: &Task, mut command: Connection) -> Result<()> {
     traffic.clients.push(command);
     loop {
         let turn = traffic.turn(&[], PollTimeout::NONE)?;
+        for (_, frame) in turn.asked {
+            if let Frame::Signal(signal) = frame {
+                forgive(traffic.child.signal(i32::from(signal)));
+            }
+        }
         traffic.forget_gone();
         if turn.ended {
             let exit = traffic.end()?;
+            ended(exit);
             farewell(traffic.clients, exit.code());
             return Ok(());
         }

@@ -23,15 +23,18 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cgroups::Cgroup;
+use jiff::Timestamp;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use pid_namespace::{Exit, Namespaces, descriptors, spawn};
-use runtime::Join;
+use runtime::{Join, own_program};
 use rustix::fs::OFlags;
 
 use crate::container::{Container, State, Status};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::logs;
+use crate::networks::membership::Connections;
 use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
 use crate::store::{Containers, Held};
@@ -58,6 +61,8 @@ pub struct Task {
     pub size: Option<(u16, u16)>,
     /// Whether the command that asks for the start wants the output.
     pub attached: bool,
+    /// Whether it has only just been created, and nobody has heard of it yet.
+    pub is_new: bool,
 }
 
 /// What a start takes of other containers, and of networks.
@@ -115,7 +120,7 @@ pub fn start(engine: &Engine, task: Task) -> Result<Connection> {
 
 /// The shim's life.
 fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
-    let Task { container, held, launch, supplies, size, attached } = task;
+    let Task { container, held, launch, supplies, size, attached, is_new } = task;
     let mut kept = vec![held.lock.as_fd(), command.as_fd()];
     kept.extend(supplies.descriptors());
     kept.extend(engine.descriptors());
@@ -124,7 +129,12 @@ fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
     let state = engine.containers().state(&container.id)?;
     let state = State { restart_count: 0, stopped_by_hand: false, ..state };
-    let mut shim = Shim { engine, container, held, state };
+    let mut shim = Shim { engine, container, held, state, untold: Vec::new() };
+    for (action, has_happened) in [("create", is_new), ("attach", attached)] {
+        if has_happened {
+            shim.untold.push(Event::container(&shim.container, action, &[]));
+        }
+    }
     let mut run = match shim.run(launch, supplies, size) {
         Ok(run) => run,
         Err(error) => return shim.give_up(command, &error),
@@ -171,6 +181,8 @@ struct Shim<'a> {
     held: Held,
     /// What is recorded of it.
     state: State,
+    /// What has happened to it until now, to be told when it is sure that it stays so.
+    untold: Vec<Event>,
 }
 
 /// One run of a container.
@@ -196,6 +208,7 @@ impl Shim<'_> {
                     ..State::default()
                 };
                 self.engine.containers().write_state(&self.container, &self.state)?;
+                self.tell_start()?;
                 Ok(Run { launch, running, supplies })
             }
             Err(error) => {
@@ -203,6 +216,40 @@ impl Shim<'_> {
                 self.release_networks().and(tidied).map_or_else(Err, |()| Err(error))
             }
         }
+    }
+
+    /// Records that the container runs, and what led to it.
+    fn tell_start(&mut self) -> Result<()> {
+        let mut events = std::mem::take(&mut self.untold);
+        events.extend(Event::mounts(&self.container));
+        events.extend(Event::networks(&self.container, "connect", &self.connections()?));
+        events.push(Event::container(&self.container, "start", &[]));
+        self.engine.journal().record(&events);
+        Ok(())
+    }
+
+    /// Records that the container has ended. To be called while it still has its networks and its cgroup.
+    fn tell_end(&self, launch: &Launch, exit: Exit) -> Result<()> {
+        let ran =
+            self.state.started_at.parse().map_or(0, |start| Timestamp::now().duration_since(start).as_secs());
+        let mut events = Vec::new();
+        if oom_kills(launch)? > 0 {
+            events.push(Event::container(&self.container, "oom", &[]));
+        }
+        let attributes = [("execDuration", &*ran.to_string()), ("exitCode", &*exit.code().to_string())];
+        events.push(Event::container(&self.container, "die", &attributes));
+        events.extend(Event::networks(&self.container, "disconnect", &self.connections()?));
+        events.extend(Event::unmounts(&self.container));
+        if self.container.host_config.auto_remove {
+            events.push(Event::container(&self.container, "destroy", &[]));
+        }
+        self.engine.journal().record(&events);
+        Ok(())
+    }
+
+    /// What it has of networks.
+    fn connections(&self) -> Result<Connections> {
+        Connections::read(&self.engine.containers().exec_directory(&self.container.id))
     }
 
     /// Starts the container once more, as its record is by now.
@@ -218,10 +265,21 @@ impl Shim<'_> {
     /// Records what a client has done to the container.
     fn note(&mut self, change: Change) -> Result<()> {
         match change {
-            Change::Health(health) => self.state.health = Some(health),
+            Change::Health(health) => {
+                if self.state.health.as_ref().is_none_or(|before| before.status != health.status) {
+                    let action = format!("health_status: {}", health.status.word());
+                    self.engine.tell(&self.container, &action, &[]);
+                }
+                self.state.health = Some(health);
+            }
             Change::StoppedByHand => self.state.stopped_by_hand = true,
             Change::Frozen(frozen) => {
                 self.state.status = if frozen { Status::Paused } else { Status::Running };
+                self.engine.tell(&self.container, if frozen { "pause" } else { "unpause" }, &[]);
+            }
+            Change::Signalled(signal) => {
+                self.engine.tell(&self.container, "kill", &[("signal", &signal.to_string())]);
+                return Ok(());
             }
         }
         self.engine.containers().write_state(&self.container, &self.state)
@@ -243,6 +301,13 @@ impl Shim<'_> {
         let code = error.exit_code().unwrap_or(125);
         self.state.exit_code = code;
         self.state.error = error.to_string();
+        // What is made again is told then.
+        if code != own_program::AGAIN {
+            if self.container.host_config.auto_remove {
+                self.untold.push(Event::container(&self.container, "destroy", &[]));
+            }
+            self.engine.journal().record(&self.untold);
+        }
         let concluded = self.conclude(Vec::new(), code);
         // Whatever else failed, this is the reason.
         command.send(&Frame::Failed { code, message: error.to_string() })?;
@@ -263,6 +328,7 @@ impl Shim<'_> {
             let clients = self.put_away(run, exit, Status::Exited)?;
             return self.conclude(clients, exit.code());
         }
+        self.tell_end(&run.launch, exit)?;
         // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
         let released = self.release_networks();
         let Run { launch, running, supplies } = run;
@@ -280,6 +346,7 @@ impl Shim<'_> {
     /// Gives back what a run had, and takes down how it ended.
     fn put_away(&mut self, run: Run, exit: Exit, status: Status) -> Result<Vec<Client>> {
         let Run { launch, mut running, supplies } = run;
+        self.tell_end(&launch, exit)?;
         let released = self.release_networks();
         drop((running.live.names.take(), supplies));
         self.state = State {
@@ -287,7 +354,7 @@ impl Shim<'_> {
             pid: 0,
             exit_code: exit.code(),
             // A cgroup's count of its killed is gone with it.
-            oom_killed: launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)? > 0,
+            oom_killed: oom_kills(&launch)? > 0,
             error: running.traffic.log_failure.take().unwrap_or_default(),
             finished_at: logs::now(),
             ..self.state.clone()
@@ -303,7 +370,7 @@ impl Shim<'_> {
 
     /// Records the end, or removes what removes itself, and lets go of the container.
     fn conclude(self, clients: Vec<Client>, code: u8) -> Result<()> {
-        let Self { engine, container, held, state } = self;
+        let Self { engine, container, held, state, .. } = self;
         let containers = engine.containers();
         let concluded = if container.host_config.auto_remove {
             containers.retire(held).and_then(|held| {
@@ -333,6 +400,11 @@ fn farewell(mut clients: Vec<Client>, code: u8) {
             tracing::info!("a client went before the end: {error}");
         }
     }
+}
+
+/// How many of its processes were killed for want of memory.
+fn oom_kills(launch: &Launch) -> Result<u64> {
+    Ok(launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)?)
 }
 
 fn remove_cgroup(launch: &Launch) -> Result<()> {

@@ -54,6 +54,8 @@ pub(super) enum Change {
     Frozen(bool),
     /// A check of its health has been made.
     Health(Health),
+    /// It is about to get this signal.
+    Signalled(u8),
 }
 
 impl Running {
@@ -166,8 +168,13 @@ impl Running {
         note: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<()> {
         match frame {
+            Frame::Signal(signal) => {
+                note(Change::Signalled(signal))?;
+                forgive(self.traffic.child.signal(i32::from(signal)));
+            }
             Frame::Stop(signal) => {
                 note(Change::StoppedByHand)?;
+                note(Change::Signalled(signal))?;
                 forgive(self.traffic.child.signal(i32::from(signal)));
                 // One that is frozen would die later only (on cgroup v1).
                 if i32::from(signal) == libc::SIGKILL && self.cgroup.is_some() {

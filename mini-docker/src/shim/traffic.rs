@@ -238,7 +238,6 @@ impl Traffic {
                 }
                 Frame::StdinEnd => self.end_input(),
                 Frame::Attach => self.clients[index].attached = true,
-                Frame::Signal(signal) => forgive(self.child.signal(i32::from(signal))),
                 Frame::Resize { rows, columns } => {
                     forgive(
                         self.terminal.as_ref().map_or(Ok(()), |tty| console::set_size(tty, rows, columns)),
