@@ -16,6 +16,7 @@
 //! | [`shim`] | the process that outlives the command and waits for the container |
 //! | [`networks`] | networks, and who is in them |
 //! | [`rootless`], [`delegated`] | the engine of an ordinary user, and its cgroups |
+//! | [`boot`] | what is started with the host |
 //! | [`neighbour`] | a running container whose namespaces are joined |
 //! | [`wire`], [`attach`], [`terminal`] | how command and shim talk, and what the user sees of it |
 //! | [`logs`], [`events`], [`rotated`] | output on the disk; what has happened; files that are put aside when they are full |
@@ -29,6 +30,7 @@
 //! | [`mod@format`] | sizes, times, tables and templates as Docker prints them |
 
 pub mod attach;
+pub mod boot;
 pub mod changes;
 pub mod commit;
 pub mod confinement;

@@ -2,6 +2,7 @@
 //! does it and returns the exit code.
 
 mod attach;
+mod boot;
 mod commit;
 mod confirmation;
 mod cp;

@@ -1,4 +1,4 @@
-//! `system`: how much room everything takes, and removing what nobody uses.
+//! `system`: how much room everything takes, removing what nobody uses, and what comes back after a reboot.
 
 use clap::{Args, Subcommand};
 use image_pull::{Reference, store};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Columns};
 use super::prune::{self, Conditions};
-use super::{confirmation, events, info, ps};
+use super::{boot, confirmation, events, info, ps};
 
 /// What `system` takes.
 #[derive(Subcommand)]
@@ -22,6 +22,10 @@ pub(crate) enum Command {
     Info(info::Options),
     /// Remove what nobody uses
     Prune(Prune),
+    /// Start the containers whose restart policy wants it after a reboot
+    Start,
+    /// Print a systemd unit that does so
+    Unit,
 }
 
 impl Command {
@@ -32,6 +36,8 @@ impl Command {
             Self::Events(options) => options.run(engine),
             Self::Info(options) => options.run(engine),
             Self::Prune(options) => options.run(engine),
+            Self::Start => boot::start(engine),
+            Self::Unit => boot::unit(engine.folders()),
         }
     }
 }
