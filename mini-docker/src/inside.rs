@@ -36,8 +36,8 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|error| Error::file("read", Path::new(path), error))
 }
 
-/// A field of `/proc/self/status`.
-fn field<'a>(status: &'a str, name: &str) -> &'a str {
+/// A field of a process's `status` (`proc_pid_status(5)`).
+pub(crate) fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or("not told by this kernel").trim()
 }
@@ -85,6 +85,12 @@ fn root() -> Result<String> {
 
 fn mounts() -> Result<String> {
     let mountinfo = read("/proc/self/mountinfo")?;
+    let count = mountinfo.lines().count();
+    Ok(format!("{count}, none of them the host's:\n{}", mounts_by_kind(&mountinfo).join("\n")))
+}
+
+/// A line for each file system, with four of its mount points at most.
+pub(crate) fn mounts_by_kind(mountinfo: &str) -> Vec<String> {
     let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in mountinfo.lines() {
         let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
@@ -96,14 +102,13 @@ fn mounts() -> Result<String> {
             None => kinds.push((kind, vec![target])),
         }
     }
-    let mut text = format!("{}, none of them the host's:\n", mountinfo.lines().count());
-    for (kind, targets) in kinds {
+    let line = |(kind, targets): (&str, Vec<&str>)| {
         let shown = targets.iter().take(4).copied().collect::<Vec<_>>().join(" ");
         let more = targets.len().saturating_sub(4);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        writeln!(text, "{kind:<8} {shown}{rest}").expect("a string takes everything");
-    }
-    Ok(text)
+        format!("{kind:<8} {shown}{rest}")
+    };
+    kinds.into_iter().map(line).collect()
 }
 
 fn namespaces() -> Result<String> {
@@ -134,7 +139,8 @@ fn capabilities(status: &str) -> String {
     }
 }
 
-fn seccomp(status: &str) -> String {
+/// Which system calls a process may make, by its `status`.
+pub(crate) fn seccomp(status: &str) -> String {
     match field(status, "Seccomp") {
         "0" => "off: every system call is allowed".to_owned(),
         "1" => "strict mode".to_owned(),

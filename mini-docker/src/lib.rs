@@ -26,9 +26,10 @@
 //! | [`processes`], [`usage`], [`update`] | what runs in a container, what it uses, and what it may use from now on |
 //! | [`import`], [`changes`] | images made of one archive, and what the user changes in their config |
 //! | [`hello`], [`inside`] | the image that is this binary, and what it prints |
-//! | [`explain`], [`doctor`] | what a start does, step by step; what this host can do |
+//! | [`explain`], [`anatomy`], [`doctor`] | what a start does, step by step; a container beside the host; what this host can do |
 //! | [`mod@format`] | sizes, times, tables and templates as Docker prints them |
 
+pub mod anatomy;
 pub mod attach;
 pub mod boot;
 pub mod changes;

@@ -193,3 +193,16 @@ fn what_cannot_be_changed_changes_nothing() {
     assert_eq!(before, after);
     assert_eq!(engine.fails(&["update", "-m", "64m", "nobody"]), "1 Error: No such container: nobody");
 }
+
+#[test]
+fn info_counts_containers_by_what_they_do() {
+    let engine = Engine::with_busybox();
+    for name in ["one", "two", "three"] {
+        engine.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]);
+    }
+    engine.ok(&["pause", "two"]);
+    engine.ok(&["kill", "three"]);
+    engine.ok(&["create", "--name", "four", "busybox"]);
+    let figures = "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}";
+    assert_eq!(engine.ok(&["system", "info", "--format", figures]), "4 1 1 2");
+}

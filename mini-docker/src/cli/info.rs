@@ -1,6 +1,7 @@
 //! `info`: this host, and what is kept on it.
 
 use clap::Args;
+use mini_docker::container::Status;
 use mini_docker::format::template::Template;
 use mini_docker::format::units;
 use mini_docker::{Engine, Error, Result};
@@ -29,9 +30,12 @@ impl Options {
 
 fn facts(engine: &Engine) -> Result<Value> {
     let containers = engine.containers().list()?;
-    let mut running = 0;
+    let (mut running, mut paused) = (0, 0);
     for container in &containers {
-        running += u32::from(engine.state(container)?.status.is_alive());
+        match engine.state(container)?.status {
+            Status::Paused => paused += 1,
+            status => running += usize::from(status.is_alive()),
+        }
     }
     let system = rustix::system::uname();
     let hierarchy = cgroups::Hierarchy::detect()?;
@@ -39,8 +43,8 @@ fn facts(engine: &Engine) -> Result<Value> {
     Ok(json!({
         "Containers": containers.len(),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": containers.len() as u64 - u64::from(running),
+        "ContainersPaused": paused,
+        "ContainersStopped": containers.len() - running - paused,
         "Images": engine.images().images()?.len(),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Driver": "overlay2",

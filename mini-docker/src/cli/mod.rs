@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod events;
 mod exec;
+mod explain;
 mod export;
 mod images;
 mod import;
@@ -144,6 +145,8 @@ enum Command {
     Version(version::Options),
     /// Show facts about this host and what is kept on it
     Info(info::Options),
+    /// Show a running container, part by part, beside the host
+    Explain(explain::Options),
     /// Say what this host can do, and what to do about the rest
     Doctor,
     /// Manage containers
@@ -337,6 +340,7 @@ impl Cli {
             Command::Container(Container::Prune(options)) => options.run(&open()?),
             Command::Image(Image::Prune(options)) => options.run(&open()?),
             Command::Volume(command) => command.run(&open()?),
+            Command::Explain(options) => options.run(&open()?),
             Command::Version(options) => options.run(),
             Command::Info(options) => options.run(&open()?),
             Command::Events(options) => options.run(&open()?),
