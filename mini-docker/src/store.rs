@@ -24,7 +24,7 @@ use crate::files::{self, Durability, Lock};
 use crate::names;
 
 /// What a container that stopped without its shim's word is said to have exited with.
-const UNKNOWN_EXIT: u8 = 255;
+pub const UNKNOWN_EXIT: u8 = 255;
 /// What the directory of a container that is being removed is called, before its ID.
 const GONE: &str = ".gone-";
 /// A container's lock, in its directory.

@@ -186,3 +186,20 @@ fn the_end_for_want_of_memory() {
     let actions = told(&engine, &["-f", "type=container"], "{{.Action}}");
     assert_eq!(actions, ["create", "start", "oom", "die"]);
 }
+
+#[test]
+fn an_end_that_nobody_saw_is_told_by_the_next_command() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--rm", "--name", "box", "busybox", "sleep", "1000"]);
+    let first = engine.inspect("box", "{{.State.Pid}}");
+    let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+    let shim = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    let (shim, signal) = (nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
+    nix::sys::signal::kill(shim, signal).unwrap();
+    until("it is put right", || engine.ok(&["ps", "-aq"]).is_empty());
+    assert_eq!(
+        told(&engine, &["-f", "type=container"], "{{.Action}}"),
+        ["create", "start", "die", "destroy"]
+    );
+    assert_eq!(told(&engine, &["-f", "event=die"], "{{.Actor.Attributes.exitCode}}"), ["255"]);
+}

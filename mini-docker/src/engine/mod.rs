@@ -32,7 +32,7 @@ use crate::plan::{self, Facts, Launch};
 use crate::rootless::Rootless;
 use crate::sharing::Sharing;
 use crate::shim::{self, Supplies, Task};
-use crate::store::{Containers, Held};
+use crate::store::{Containers, Held, UNKNOWN_EXIT};
 use crate::volumes::Volumes;
 use crate::wire::Connection;
 use crate::{delegated, skeleton};
@@ -387,9 +387,17 @@ impl Engine {
         let Some(container) = self.containers.read_held(&held)? else {
             return self.containers.remove(held);
         };
+        // Held by us, it looks as its shim left it.
+        let was_alive = self.state(&container)?.status.is_alive();
         self.clean_cgroup(&container)?;
         self.release_networks(&container)?;
+        if was_alive {
+            self.tell(&container, "die", &[("exitCode", &UNKNOWN_EXIT.to_string())]);
+        }
         if container.host_config.auto_remove {
+            if was_alive {
+                self.tell(&container, "destroy", &[]);
+            }
             let held = self.containers.retire(held)?;
             self.remove_anonymous_volumes(&container)?;
             self.containers.remove(held)
