@@ -88,6 +88,54 @@ impl Anatomy {
     /// The screen: aligned lines, each a word and what it means here.
     pub fn screen(&self) -> String {
         let mut screen = format!("{}, beside the host:\n\n", self.container);
+        for (name, lines) in self.parts() {
+            for (index, line) in lines.iter().enumerate() {
+                let name = if index == 0 { name } else { "" };
+                writeln!(screen, "  {name:<13} {line}").expect("a string takes everything");
+            }
+        }
+        screen
+    }
+
+    /// The same as a picture (SVG 1.1): a box for each part, in the colours that the reader's desktop prefers.
+    pub fn svg(&self) -> String {
+        let (mut boxes, mut top) = (String::new(), 56);
+        for (name, lines) in self.parts() {
+            let height = 20 * lines.len() + 18;
+            let mut row = |class: &str, x: usize, y: usize, text: &str| {
+                let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                writeln!(
+                    boxes,
+                    "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" xml:space=\"preserve\">{text}</text>"
+                )
+                .expect("a string takes everything");
+            };
+            row("name", 32, top + 24, name);
+            for (index, line) in lines.iter().enumerate() {
+                row("line", 160, top + 24 + 20 * index, line);
+            }
+            writeln!(boxes, "<rect x=\"16\" y=\"{top}\" width=\"928\" height=\"{height}\" rx=\"6\"/>")
+                .expect("a string takes everything");
+            top += height + 10;
+        }
+        let title = self.container.replace('&', "&amp;").replace('<', "&lt;");
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 {}\" role=\"img\">\n\
+             <title>{title}, beside the host</title>\n\
+             <style>\n\
+             svg {{ background: #fff }} text {{ font: 14px monospace; fill: #222 }}\n\
+             .name {{ font-weight: bold; fill: #0b5cad }} rect {{ fill: none; stroke: #999 }}\n\
+             @media (prefers-color-scheme: dark) {{\n\
+             svg {{ background: #161616 }} text {{ fill: #ddd }} .name {{ fill: #7cb8ff }} rect {{ stroke: #666 }}\n\
+             }}\n\
+             </style>\n\
+             <text x=\"16\" y=\"36\">{title}, beside the host</text>\n{boxes}</svg>\n",
+            top + 6
+        )
+    }
+
+    /// Each part's name, and its lines.
+    fn parts(&self) -> Vec<(&'static str, Vec<String>)> {
         let own = |namespace: &&Namespace| namespace.inode != namespace.host;
         let (own, shared): (Vec<_>, Vec<_>) = self.namespaces.iter().partition(own);
         let mut namespaces: Vec<String> = own
@@ -103,23 +151,17 @@ impl Anatomy {
             let indent = "  ".repeat(member.depth);
             format!("{:<7} {:<7} {indent}{}", member.outside, member.inside, member.command)
         }));
-        for (name, lines) in [
-            ("namespaces", &namespaces),
-            ("processes", &processes),
-            ("cgroup", &self.cgroup),
-            ("layers", &self.layers),
-            ("mounts", &self.mounts),
-            ("network", &self.network),
-            ("capabilities", &vec![self.capabilities.clone()]),
-            ("seccomp", &vec![self.seccomp.clone()]),
-            ("id map", &vec![self.ids.clone()]),
-        ] {
-            for (index, line) in lines.iter().enumerate() {
-                let name = if index == 0 { name } else { "" };
-                writeln!(screen, "  {name:<13} {line}").expect("a string takes everything");
-            }
-        }
-        screen
+        vec![
+            ("namespaces", namespaces),
+            ("processes", processes),
+            ("cgroup", self.cgroup.clone()),
+            ("layers", self.layers.clone()),
+            ("mounts", self.mounts.clone()),
+            ("network", self.network.clone()),
+            ("capabilities", vec![self.capabilities.clone()]),
+            ("seccomp", vec![self.seccomp.clone()]),
+            ("id map", vec![self.ids.clone()]),
+        ]
     }
 }
 
@@ -260,5 +302,6 @@ mod tests {
             ids: ids("0 100000 65536\n"),
         };
         insta::assert_snapshot!(anatomy.screen());
+        insta::assert_snapshot!(anatomy.svg());
     }
 }

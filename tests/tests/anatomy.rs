@@ -35,6 +35,13 @@ fn a_container_beside_the_host() {
         assert!(screen.contains(part), "{part} is missing:\n{screen}");
     }
     assert!(screen.lines().count() < 50, "more than a screen:\n{screen}");
+    assert_eq!(engine.ok(&["explain", "--svg", "box.svg", "box"]), "");
+    let picture = std::fs::read_to_string(engine.folder().join("box.svg")).unwrap();
+    assert!(
+        picture.starts_with("<svg ")
+            && picture.contains("of 64MiB")
+            && picture.contains("sleep 1000 &amp; sleep")
+    );
     engine.ok(&["kill", "box"]);
     let said = engine.fails(&["explain", "box"]).replace(&engine.inspect("box", "{{.Id}}"), "<ID>");
     insta::assert_snapshot!(said, @"1 Error: container <ID> is not running");
