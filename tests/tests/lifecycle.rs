@@ -249,3 +249,21 @@ fn folders_may_have_long_paths() {
     command(&["kill", "deep"]);
     command(&["rm", "deep"]);
 }
+
+#[test]
+fn nothing_of_a_container_outlives_its_program() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "donor", "busybox", "sleep", "1000"]);
+    for mode in ["host", "container:donor"] {
+        // Where the process ids are others' too, the kernel does not end what the program has left.
+        let left = "sleep 4321 & exit 7";
+        let said = engine.run(&["run", "--name", "box", "--pid", mode, "busybox", "sh", "-c", left]);
+        assert_eq!(said.status.code(), Some(7), "{mode}: {said:?}");
+        assert_eq!(engine.inspect("box", "{{.State.Status}} {{.State.ExitCode}}"), "exited 7", "{mode}");
+        let runs = |pid: &String| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words == b"sleep\x004321\0")
+        };
+        assert_eq!(Engine::entries("/proc".as_ref()).iter().find(|pid| runs(pid)), None, "{mode}");
+        engine.ok(&["rm", "box"]);
+    }
+}

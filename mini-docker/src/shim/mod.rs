@@ -37,6 +37,7 @@ use crate::logs;
 use crate::networks::membership::Connections;
 use crate::networks::wiring::Wiring;
 use crate::plan::Launch;
+use crate::sharing::Share;
 use crate::store::{Containers, Held};
 use crate::wire::{Connection, Frame};
 use restart::{Delays, Waited, await_restart};
@@ -328,6 +329,7 @@ impl Shim<'_> {
             let clients = self.put_away(run, exit, Status::Exited)?;
             return self.conclude(clients, exit.code());
         }
+        end_stragglers(&run.launch)?;
         self.tell_end(&run.launch, exit)?;
         // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
         let released = self.release_networks();
@@ -346,6 +348,7 @@ impl Shim<'_> {
     /// Gives back what a run had, and takes down how it ended.
     fn put_away(&mut self, run: Run, exit: Exit, status: Status) -> Result<Vec<Client>> {
         let Run { launch, mut running, supplies } = run;
+        end_stragglers(&launch)?;
         self.tell_end(&launch, exit)?;
         let released = self.release_networks();
         drop((running.live.names.take(), supplies));
@@ -405,6 +408,15 @@ fn farewell(mut clients: Vec<Client>, code: u8) {
 /// How many of its processes were killed for want of memory.
 fn oom_kills(launch: &Launch) -> Result<u64> {
     Ok(launch.plan.cgroup.as_ref().map_or(Ok(0), Cgroup::oom_kills)?)
+}
+
+/// Ends what is left of a container whose first process has ended. In a pid namespace of its own the kernel has done so;
+/// in another's, or the host's, nobody has.
+fn end_stragglers(launch: &Launch) -> Result<()> {
+    match &launch.plan.cgroup {
+        Some(cgroup) if launch.sharing.pid != Share::Own => Ok(cgroup.kill()?),
+        _ => Ok(()),
+    }
 }
 
 fn remove_cgroup(launch: &Launch) -> Result<()> {
