@@ -117,3 +117,15 @@ fn checks_that_cannot_be() {
     .collect();
     insta::assert_snapshot!(complaints);
 }
+
+#[test]
+fn a_container_among_the_processes_of_another() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "donor", "busybox", "sleep", "1000"]);
+    let check = ["--health-cmd", "test -d /proc/1", "--health-interval", "50ms", "--health-retries", "1"];
+    let command = ["--pid", "container:donor", "busybox", "sleep", "1000"];
+    engine.ok(&[&["run", "-d", "--name", "box"], &check[..], &command].concat());
+    until("there is a result", || !log(&engine).is_empty());
+    assert_eq!(log(&engine)[0]["ExitCode"], 0, "{:?}", log(&engine)[0]);
+    assert_eq!(status(&engine), "healthy");
+}

@@ -59,8 +59,8 @@ impl Streams {
     }
 }
 
-/// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller knows how to make, such as
-/// the container's end of a network, while the child is busy with its mounts.
+/// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller
+/// knows how to make, such as the container's end of a network, while the child is busy with its mounts.
 ///
 /// This process must have a single thread. If it fails, the child is gone; what else was made for the container, its
 /// cgroup say, is the caller's to remove.
@@ -122,7 +122,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     let Inputs { streams, joins, shared_memory, program, fifo } = inputs;
     let named = plan.joined.iter().map(|(kind, path)| Join::open(*kind, path)).collect::<Result<Vec<_>>>()?;
     let joins: Vec<&Join> = joins.iter().chain(&named).collect();
-    // What this process starts later, hooks say, must not be in the namespaces that only its child is to be in.
+    // What this process starts later, hooks and checks of health say, must not be in the namespaces that only its child is to be in.
     let home = Home::leave(plan, &joins)?;
     let joins: &[&Join] = if plan.maps.is_some() { &[] } else { &joins };
     let mut wires = Wires {
@@ -159,8 +159,8 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
             child
         }
     };
-    // Who starts nothing more need not come back, and an ordinary user could not.
-    if plan.hooks != Hooks::default() {
+    // An ordinary user cannot come back, and need not where nothing more is started.
+    if !plan.is_of_a_user() || plan.hooks != Hooks::default() {
         home.come_back()?;
     }
     Ok(Started { child, report, gate })
