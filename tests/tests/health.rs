@@ -129,3 +129,25 @@ fn a_container_among_the_processes_of_another() {
     assert_eq!(log(&engine)[0]["ExitCode"], 0, "{:?}", log(&engine)[0]);
     assert_eq!(status(&engine), "healthy");
 }
+
+#[test]
+fn a_check_ends_with_its_container() {
+    let engine = Engine::with_busybox();
+    let check = ["--health-cmd", "touch /began; sleep 1000", "--health-interval", "10ms"];
+    let command = ["busybox", "sh", "-c", "until test -e /began; do sleep 0.01; done; rm /began; exit 1"];
+    engine.ok(&[&["run", "-d", "--name", "box", "--restart", "always"], &check[..], &command].concat());
+    until("it was started again", || {
+        engine.inspect("box", "{{.RestartCount}}").parse::<u32>().is_ok_and(|count| count >= 2)
+    });
+    let name = format!("md-shim {}", &engine.inspect("box", "{{.Id}}")[..12]);
+    let is_shim = |pid: &&String| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(&name))
+    };
+    let processes = Engine::entries("/proc".as_ref());
+    let shim = processes.iter().find(is_shim).expect("it is looked after");
+    let zombies = processes.iter().filter(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains(&format!("\nPPid:\t{shim}\n")) && status.contains("\nState:\tZ")
+    });
+    assert!(zombies.count() <= 1, "the checks of earlier runs are there still");
+}

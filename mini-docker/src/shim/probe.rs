@@ -79,6 +79,11 @@ impl Watch {
         Ok(())
     }
 
+    /// Gives up the check that is being made, if there is one: its container has ended.
+    pub(super) fn abandon(&mut self) -> Result<()> {
+        self.probe.take().map_or(Ok(()), |probe| Ok(runtime::start::end(&probe.child)?))
+    }
+
     /// Takes what the check has found; whether the health is known anew.
     pub(super) fn hear(&mut self) -> Result<bool> {
         let Some(probe) = &mut self.probe else { return Ok(false) };

@@ -149,6 +149,9 @@ impl Running {
                 for (client, frame) in self.traffic.last_words()? {
                     self.obey(client, frame, note)?;
                 }
+                if let Some(watch) = &mut self.health {
+                    watch.abandon()?;
+                }
                 return self.traffic.end();
             }
         }
