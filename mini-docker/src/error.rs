@@ -78,11 +78,19 @@ from!(
     cgroups::Error,
     networking::Error,
     overlay_layers::Error,
-    image_pull::Error,
     image_pull::reference::ReferenceError,
     seccomp::Error,
     user_namespace::Error
 );
+
+impl From<image_pull::Error> for Error {
+    fn from(error: image_pull::Error) -> Self {
+        match error {
+            image_pull::Error::NoSuchImage { .. } => Self::missing(error.to_string()),
+            _ => Self::new(error.to_string()),
+        }
+    }
+}
 
 impl From<runtime::Error> for Error {
     fn from(error: runtime::Error) -> Self {

@@ -121,6 +121,9 @@ fn stop_kill_and_rm() {
         "trap\ndeaf\nthird"
     );
     insta::assert_snapshot!(engine.fails(&["rm", "third"]), @"1 Error: No such container: third");
+    let forced = engine.run(&["rm", "-f", "third"]);
+    assert_eq!((forced.status.code(), forced.stdout.as_slice()), (Some(0), &b""[..]));
+    assert_eq!(String::from_utf8_lossy(&forced.stderr), "Error: No such container: third\n");
 
     sleeper(&engine, "forced");
     assert_eq!(engine.ok(&["rm", "-f", "forced"]), "forced");
@@ -208,6 +211,7 @@ fn images_are_listed_and_removed_unless_needed() {
     assert_eq!(engine.ok(&["images", "-q"]), "");
     assert_eq!(Engine::entries(&engine.data().join("layers")), Vec::<String>::new());
     insta::assert_snapshot!(engine.fails(&["rmi", "busybox"]), @"1 Error: No such image: busybox:latest");
+    assert_eq!(engine.ok(&["rmi", "-f", "busybox"]), "");
 }
 
 #[test]

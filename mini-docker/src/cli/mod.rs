@@ -371,14 +371,21 @@ impl Cli {
 
 /// Does something to each of several objects, and prints what `done` returns for it. One that fails is reported and
 /// does not keep the others from their turn; the exit code is then 1.
-fn for_each(objects: &[String], mut act: impl FnMut(&str) -> Result<String>) -> u8 {
+fn for_each(objects: &[String], act: impl FnMut(&str) -> Result<String>) -> u8 {
+    remove_each(objects, false, act)
+}
+
+/// The same, for what is to be gone afterwards: with `force`, what does not exist is reported, and no failure.
+fn remove_each(objects: &[String], force: bool, mut act: impl FnMut(&str) -> Result<String>) -> u8 {
     let mut code = 0;
     for object in objects {
         match act(object) {
             Ok(line) => println!("{line}"),
             Err(error) => {
                 report(&error);
-                code = 1;
+                if !(force && error.is_missing()) {
+                    code = 1;
+                }
             }
         }
     }

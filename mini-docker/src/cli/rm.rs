@@ -3,7 +3,7 @@
 use clap::Args;
 use mini_docker::Engine;
 
-use super::for_each;
+use super::remove_each;
 
 /// What `rm` takes.
 #[derive(Args)]
@@ -23,7 +23,7 @@ impl Options {
     /// Removes the containers; prints each as it was given.
     pub(crate) fn run(self, engine: &Engine) -> u8 {
         super::sweep(engine, true);
-        for_each(&self.containers, |name| {
+        remove_each(&self.containers, self.force, |name| {
             engine.remove(&engine.containers().find(name)?, self.force, self.volumes)?;
             Ok(name.to_owned())
         })

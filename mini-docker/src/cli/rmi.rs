@@ -3,7 +3,7 @@
 use clap::Args;
 use mini_docker::Engine;
 
-use super::for_each;
+use super::remove_each;
 
 /// What `rmi` takes.
 #[derive(Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Options {
 impl Options {
     /// Removes the images; prints what became of each.
     pub(crate) fn run(self, engine: &Engine) -> u8 {
-        for_each(&self.images, |name| {
+        remove_each(&self.images, self.force, |name| {
             let removed = engine.remove_image(name, self.force)?;
             Ok(removed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })
