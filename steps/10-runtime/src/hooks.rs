@@ -34,6 +34,9 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+/// How much of a hook's complaints is passed on, in bytes.
+const MAX_ERRORS: u64 = 4096;
+
 /// What hooks are told about a container, and `state` prints (runtime-spec, `runtime.md`, "State").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -101,7 +104,8 @@ fn call(hook: &Hook, state: &str) -> Result<(), String> {
         command.arg0(name);
     }
     let input = input(state).map_err(|error| format!("cannot be told the state: {error}"))?;
-    command.args(arguments).env_clear().stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
+    let (errors, mut said) = errors().map_err(|error| format!("cannot be listened to: {error}"))?;
+    command.args(arguments).env_clear().stdin(input).stdout(Stdio::null()).stderr(errors);
     command.envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
     let status =
@@ -114,10 +118,17 @@ fn call(hook: &Hook, state: &str) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let mut said = String::new();
-    let heard = child.stderr.take().map_or(Ok(0), |mut errors| errors.read_to_string(&mut said));
-    let said = if heard.is_ok() { said.trim().replace('\n', "; ") } else { String::new() };
+    let mut text = Vec::new();
+    let heard = said.rewind().and_then(|()| said.take(MAX_ERRORS).read_to_end(&mut text));
+    let said = heard.map_or(String::new(), |_| String::from_utf8_lossy(&text).trim().replace('\n', "; "));
     Err(if said.is_empty() { format!("failed: {status}") } else { format!("failed: {status}: {said}") })
+}
+
+/// A file for a hook's complaints, and the same to read them. A pipe that is not read is full some day, and one that is
+/// read to its end waits for whatever the hook has left running.
+fn errors() -> std::io::Result<(File, File)> {
+    let file = File::from(rustix::fs::memfd_create("errors", MemfdFlags::CLOEXEC)?);
+    Ok((file.try_clone()?, file))
 }
 
 /// The state as a file to read. A pipe would do for those that read it to the end; from one that nobody reads comes a

@@ -231,6 +231,18 @@ fn hooks_at_each_point() {
     let mut bench = Bench::new();
     bench.set("/hooks/createRuntime", json!([{"path": "/bin/sleep", "args": ["sleep", "30"], "timeout": 1}]));
     assert!(complaint(&bench.run(&["run", "c"])).contains("did not end within 1 s"));
+
+    // More than fits a pipe is no reason to wait, nor is one who goes on with it.
+    let line = "head -c 200000 /dev/zero >&2; echo talkative >&2; sleep 4 & exit $CODE";
+    for (code, fails) in [("0", false), ("3", true)] {
+        let mut bench = Bench::new();
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": [format!("CODE={code}")], "timeout": 3});
+        bench.set("/hooks/createRuntime", json!([hook]));
+        let begin = std::time::Instant::now();
+        let output = bench.run(&["run", "c"]);
+        assert_eq!(!output.status.success(), fails, "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(3));
+    }
 }
 
 #[test]
