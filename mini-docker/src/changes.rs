@@ -1,12 +1,28 @@
 //! `--change`: Dockerfile instructions that alter an image's config and nothing else.
 
+use std::path::Path;
+
 use image_pull::config::RunConfig;
 
 use crate::error::{Error, Result};
 use crate::plan::merge_environment;
 
+/// Applies instructions to `config`, one after another. As in a Dockerfile, an entrypoint takes away the command that was
+/// written for another one, unless a command is among them.
+pub fn apply_all(config: &mut RunConfig, instructions: &[String]) -> Result<()> {
+    let sets = |keyword: &str| {
+        let mut keywords =
+            instructions.iter().filter_map(|instruction| instruction.split_whitespace().next());
+        keywords.any(|word| word.eq_ignore_ascii_case(keyword))
+    };
+    if sets("ENTRYPOINT") && !sets("CMD") {
+        config.cmd = None;
+    }
+    instructions.iter().try_for_each(|instruction| apply(config, instruction))
+}
+
 /// Applies one instruction, such as `CMD ["sh"]` or `ENV A=1`, to `config`.
-pub fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
+fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
     let invalid = |why: &str| Error::new(format!("invalid change '{instruction}': {why}"));
     let (keyword, rest) =
         instruction.trim().split_once(char::is_whitespace).unwrap_or((instruction.trim(), ""));
@@ -18,18 +34,21 @@ pub fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
         "CMD" => config.cmd = Some(words(rest)),
         "ENTRYPOINT" => config.entrypoint = Some(words(rest)),
         "USER" => rest.clone_into(&mut config.user),
-        "WORKDIR" => rest.clone_into(&mut config.working_dir),
+        "WORKDIR" => {
+            let directory = Path::new("/").join(&config.working_dir).join(rest);
+            config.working_dir = directory.to_string_lossy().into_owned();
+        }
         "STOPSIGNAL" => {
             crate::signals::parse(rest)?;
             config.stop_signal = Some(rest.to_owned());
         }
         "ENV" => {
-            let (name, value) = pair(rest).ok_or_else(|| invalid("expected NAME=VALUE"))?;
-            merge_environment(&mut config.env, &[format!("{name}={value}")]);
+            for (name, value) in pairs(rest).ok_or_else(|| invalid("expected NAME=VALUE"))? {
+                merge_environment(&mut config.env, &[format!("{name}={value}")]);
+            }
         }
         "LABEL" => {
-            let (key, value) = pair(rest).ok_or_else(|| invalid("expected KEY=VALUE"))?;
-            config.labels.insert(key, value);
+            config.labels.extend(pairs(rest).ok_or_else(|| invalid("expected KEY=VALUE"))?);
         }
         "EXPOSE" => config.exposed_ports.extend(rest.split_whitespace().map(port)),
         "VOLUME" => config.volumes.extend(list(rest)),
@@ -54,12 +73,35 @@ fn list(text: &str) -> Vec<String> {
     serde_json::from_str(text).unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
 }
 
-/// `NAME=VALUE`, the value perhaps in quotes; or, as in old Dockerfiles, `NAME VALUE`.
-fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=').or_else(|| text.split_once(' '))?;
-    let value = value.trim();
-    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    Some((name.trim().to_owned(), inner.unwrap_or(value).to_owned()))
+/// `NAME=VALUE NAME=VALUE`, the values perhaps in quotes; or, as in old Dockerfiles, `NAME VALUE`.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    if !first.contains('=') {
+        let value = rest.trim();
+        return (!value.is_empty()).then(|| vec![own((first, value))]);
+    }
+    unquoted(text).iter().map(|word| word.split_once('=').map(own)).collect()
+}
+
+/// The words of a line, of which quotes and backslashes can make one that holds spaces.
+fn unquoted(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(letters.next()),
+            ('"' | '\'', None) => {
+                word.get_or_insert_default();
+                quote = Some(letter);
+            }
+            (_, Some(open)) if letter == open => quote = None,
+            (_, None) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 fn port(text: &str) -> String {
@@ -82,6 +124,9 @@ mod tests {
             "ENV A=\"two words\"",
             "ENV OLD style",
             "LABEL k=v",
+            "LABEL both=1 of='the \\\"two\"' es=a\\ b",
+            "ENV B=\"x y\" C= D=\\\"",
+            "WORKDIR www",
             "EXPOSE 80 53/udp",
             "VOLUME [\"/data\"]",
             "STOPSIGNAL SIGINT",

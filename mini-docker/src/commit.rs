@@ -135,11 +135,11 @@ fn config(container: &Container, image: &Image, layers: &[Layer], request: &Requ
         labels: own.labels.clone(),
         stop_signal: own.stop_signal.clone(),
         stop_timeout: own.stop_timeout,
+        healthcheck: own.healthcheck.clone(),
+        shell: own.shell.clone(),
         ..image.config.config.clone()
     };
-    for change in &request.changes {
-        changes::apply(&mut run, change)?;
-    }
+    changes::apply_all(&mut run, &request.changes)?;
     let created = Some(logs::now());
     let mut history = image.config.history.clone();
     history.push(History {

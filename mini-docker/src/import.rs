@@ -18,9 +18,7 @@ pub fn import(
     message: Option<&str>,
 ) -> Result<Digest> {
     let mut config = RunConfig::default();
-    for instruction in instructions {
-        changes::apply(&mut config, instruction)?;
-    }
+    changes::apply_all(&mut config, instructions)?;
     make(store, archive, name, config, message.unwrap_or("Imported from -"))
 }
 

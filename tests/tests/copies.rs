@@ -258,6 +258,23 @@ fn an_image_of_what_a_container_changed() {
 }
 
 #[test]
+fn an_image_with_another_entrypoint_and_the_containers_check() {
+    let engine = Engine::with_busybox();
+    let check = ["--health-cmd", "true", "--health-interval", "1h"];
+    engine.ok(&[&["create", "--name", "box", "-w", "/srv"], &check[..], &["busybox", "sleep", "1000"]].concat());
+    engine.ok(&["commit", "box", "checked"]);
+    engine.ok(&["run", "-d", "--name", "copy", "checked"]);
+    assert_eq!(engine.inspect("copy", "{{.State.Health.Status}}"), "starting");
+    let changes = ["-c", "ENTRYPOINT [\"pwd\"]", "-c", "WORKDIR www", "-c", "ENV A=1 B=\"two words\""];
+    engine.ok(&[&["commit"], &changes[..], &["box", "told"]].concat());
+    assert_eq!(
+        engine.inspect("told", "{{json .Config.Cmd}} {{json .Config.Env}}"),
+        r#"null ["A=1","B=two words"]"#
+    );
+    assert_eq!(engine.ok(&["run", "--rm", "told"]), "/srv/www");
+}
+
+#[test]
 fn everything_as_one_archive() {
     let engine = engine();
     for name in ["running", "stopped"] {
