@@ -105,10 +105,12 @@ fn look_up(operand: &Operand, scope: &Scope) -> Result<Value> {
     };
     for field in &operand.fields {
         value = match &value {
-            Value::Object(map) => map
-                .get(field)
-                .cloned()
-                .ok_or_else(|| format!("there is no field {field:?} here: {}", names(map)))?,
+            Value::Object(map) => match map.get(field) {
+                Some(value) => value.clone(),
+                // Go's fields begin with a capital: any other name is a map's key, which may be missing.
+                None if !field.starts_with(char::is_uppercase) => Value::Null,
+                None => return Err(format!("there is no field {field:?} here: {}", names(map))),
+            },
             other => return Err(format!("can't evaluate field {field} in {}", functions::print(other))),
         };
     }

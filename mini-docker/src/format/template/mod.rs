@@ -66,6 +66,7 @@ mod tests {
             "{{.Name | upper | printf \"<%s>\"}}",
             "{{range $port, $bindings := .Ports}}{{$port}}->{{if $bindings}}{{(index $bindings 0).HostPort}}{{end}};{{end}}",
             "{{index .Labels \"a.b\"}}",
+            "{{.Labels.b}} {{.Labels.none}}{{with .Labels.none}} {{.}}{{end}}",
             "{{len .Args}} {{len .Name}}",
             "{{with .State}}{{.Pid}}{{end}}",
             "{{truncate .Name 2}}",
