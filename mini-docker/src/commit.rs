@@ -72,7 +72,11 @@ impl Engine {
         if freezes && self.state(container)?.status == Status::Paused {
             self.freeze(container, false)?;
         }
-        Ok(Committed { id: made?, warning })
+        let id = made?;
+        let (remark, image) = (request.message.as_deref().unwrap_or_default(), id.to_string());
+        let name = request.name.clone().map(|name| name.or_latest().familiar()).unwrap_or_default();
+        self.tell(container, "commit", &[("comment", remark), ("imageID", &image), ("imageRef", &name)]);
+        Ok(Committed { id, warning })
     }
 
     fn commit_still(&self, container: &Container, request: &Request) -> Result<Digest> {
@@ -117,7 +121,9 @@ impl Engine {
         self.with_view(container, Extent::Layers, |view| {
             write_tree(view.root(), Path::new(""), Path::new(""), &view.owners_inside(), out)?;
             Ok(())
-        })
+        })?;
+        self.tell(container, "export", &[]);
+        Ok(())
     }
 }
 

@@ -81,6 +81,7 @@ fn what_removes_itself_and_what_cannot_start_is_told_too() {
     let format = "{{.Type}} {{.Action}} {{if eq .Type \"volume\"}}{{.Actor.ID}}{{else}}{{.Actor.Attributes.name}}{{end}}";
     let lines = told(&engine, &["-f", "type=container", "-f", "type=volume"], format);
     insta::assert_snapshot!(lines.join("\n"), @r"
+    volume create store
     container create gone
     volume mount store
     container start gone
@@ -115,6 +116,32 @@ fn images_and_networks() {
     assert_eq!(images[2], format!("pull {name}"));
     let networks = told(&engine, &["-f", "network=web"], "{{.Action}} {{.Actor.Attributes.name}}");
     assert_eq!(networks, ["create web", "connect web", "disconnect web", "destroy web"]);
+}
+
+#[test]
+fn volumes_and_what_is_taken_out_of_containers() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["volume", "create", "store"]);
+    engine.ok(&["volume", "create", "store"]);
+    engine.ok(&["create", "--name", "box", "-v", "store:/store", "-v", "/own", "busybox"]);
+    engine.ok(&["commit", "-m", "a remark", "box", "made"]);
+    engine.ok(&["export", "-o", "box.tar", "box"]);
+    engine.ok(&["rm", "-v", "box"]);
+    engine.ok(&["volume", "rm", "store"]);
+    let format = "{{.Type}} {{.Action}}{{with .Actor.Attributes.imageRef}} {{.}}{{end}}";
+    // Without a beginning, all that has happened.
+    let command =
+        ["events", "--until", "0s", "-f", "type=container", "-f", "type=volume", "--format", format];
+    insta::assert_snapshot!(engine.ok(&command), @r"
+    volume create
+    volume create
+    container create
+    container commit made:latest
+    container export
+    volume destroy
+    container destroy
+    volume destroy
+    ");
 }
 
 /// A follower, and its lines.
@@ -170,8 +197,11 @@ fn times_and_forms() {
     assert_eq!(event["timeNano"].as_i64().unwrap() / 1_000_000_000, event["time"].as_i64().unwrap());
     (event["time"], event["timeNano"]) = (0.into(), 0.into());
     insta::assert_snapshot!(event, @r#"{"status":"create","id":"ID","from":"busybox","Type":"container","Action":"create","Actor":{"ID":"ID","Attributes":{"image":"busybox","name":"box"}},"scope":"local","time":0,"timeNano":0}"#);
-    // Nothing is asked for that was before.
-    assert_eq!(engine.ok(&["system", "events", "--until", "0s"]), "");
+    // An end without a beginning asks for all that was.
+    assert_eq!(
+        engine.ok(&["system", "events", "--until", "0s", "-f", "container=box", "--format", "json"]),
+        json[0]
+    );
     insta::assert_snapshot!(engine.fails(&["events", "-f", "colour=red"]), @"1 Error: invalid filter 'colour'");
     insta::assert_snapshot!(engine.fails(&["events", "--since", "noon"]), @"1 Error: invalid time: 'noon': expected RFC 3339, seconds since 1970, or a duration such as 10m");
 }

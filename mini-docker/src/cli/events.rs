@@ -34,7 +34,9 @@ impl Options {
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         let now = Timestamp::now();
         let moment = |text: &Option<String>| text.as_deref().map(|text| moment::parse(text, now)).transpose();
-        let (since, until) = (moment(&self.since)?.unwrap_or(now), moment(&self.until)?);
+        let (since, until) = (moment(&self.since)?, moment(&self.until)?);
+        // Who names an end only means all before it.
+        let since = since.unwrap_or(if until.is_some() { Timestamp::MIN } else { now });
         let pairs = self.filter.iter().map(|text| output::filter(text, KEYS)).collect::<Result<Vec<_>>>()?;
         let filter = Filter::new(&pairs);
         let format = Format::parse(self.format.as_deref())?;

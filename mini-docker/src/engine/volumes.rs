@@ -14,13 +14,31 @@ use super::Engine;
 use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::create::Request;
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::volumes::{self, Hold, Volume, users};
 use crate::{files, mounts, skeleton};
 
 impl Engine {
     /// Makes a volume.
     pub fn create_volume(&self, request: volumes::Request) -> Result<Volume> {
-        self.volumes.create(&self.volumes.hold()?, request)
+        self.make_volume(&self.volumes.hold()?, request)
+    }
+
+    /// Makes a volume, and tells of it; one that is there already is no news.
+    fn make_volume(&self, hold: &Hold, request: volumes::Request) -> Result<Volume> {
+        let is_new = request.name.as_ref().is_none_or(|name| self.volumes.find(name).is_err());
+        let volume = self.volumes.create(hold, request)?;
+        if is_new {
+            self.journal.record(&[Event::volume("create", &volume.name, &[])]);
+        }
+        Ok(volume)
+    }
+
+    /// Removes a volume, whoever uses it, and tells of it.
+    fn destroy_volume(&self, hold: &Hold, name: &str) -> Result<()> {
+        self.volumes.remove(hold, name)?;
+        self.journal.record(&[Event::volume("destroy", name, &[])]);
+        Ok(())
     }
 
     /// Removes a volume that no container uses, whether it runs or not.
@@ -30,7 +48,7 @@ impl Engine {
         let containers = self.containers.list()?;
         let ids: Vec<&str> = users(&containers, &volume.name).iter().map(|user| user.id.as_str()).collect();
         if ids.is_empty() {
-            return self.volumes.remove(&hold, name);
+            return self.destroy_volume(&hold, name);
         }
         Err(Error::new(format!("remove {name}: volume is in use - [{}]", ids.join(", "))))
     }
@@ -43,7 +61,7 @@ impl Engine {
         for volume in self.volumes.list()? {
             if users(&containers, &volume.name).is_empty() && wanted(&volume) {
                 freed += overlay_layers::usage(&volume.mountpoint)?;
-                self.volumes.remove(&hold, &volume.name)?;
+                self.destroy_volume(&hold, &volume.name)?;
                 removed.push(volume.name);
             }
         }
@@ -66,7 +84,7 @@ impl Engine {
         let others = self.containers.list()?;
         names
             .filter(|name| users(&others, name).is_empty())
-            .try_for_each(|name| self.volumes.remove(&hold, name))
+            .try_for_each(|name| self.destroy_volume(&hold, name))
     }
 
     /// Provides the mounts of a new container, and calls `record`, which is to record it. Until then nobody can remove a
@@ -105,7 +123,7 @@ impl Engine {
             // Those that nobody named, and that nobody lent, are this container's alone.
             let new = wanted.iter().zip(&provided).filter(|(wanted, _)| wanted.mount.name.is_none());
             new.filter_map(|(_, mount)| mount.name.as_ref())
-                .try_for_each(|name| self.volumes.remove(hold, name))?;
+                .try_for_each(|name| self.destroy_volume(hold, name))?;
         }
         recorded
     }
@@ -136,7 +154,7 @@ impl Engine {
         let mut mount = wanted.mount.clone();
         let owner = maps.map(IdMaps::root).transpose()?;
         mount.anonymous |= mount.name.is_none();
-        let volume = self.volumes.create(
+        let volume = self.make_volume(
             hold,
             volumes::Request {
                 name: mount.name.take(),
