@@ -4,10 +4,10 @@
 //! container was made, `state.json`, and until the start, the fifo that the container waits at. The state is written
 //! before the container is there, and once more when it is: whatever moment a `kill -9` hits, its cgroup is known.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write;
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -72,10 +72,10 @@ impl Folder {
             .map_err(|error| failed(&self.0, error))?;
         let directory = self.0.join(id);
         DirBuilder::new().mode(0o711).create(&directory).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::new(format!("container {id} already exists")),
+            ErrorKind::AlreadyExists => Error::new(format!("container {id} already exists")),
             _ => failed(&directory, error),
         })?;
-        hold(directory)
+        hold(directory)?.ok_or_else(|| Error::new(format!("container {id} was removed while it was made")))
     }
 
     /// Holds a container's folder.
@@ -84,11 +84,7 @@ impl Folder {
     /// If there is none.
     pub fn open(&self, id: &str) -> Result<Held> {
         check(id)?;
-        let directory = self.0.join(id);
-        if !directory.is_dir() {
-            return Err(Error::new(format!("container {id} does not exist")));
-        }
-        hold(directory)
+        hold(self.0.join(id))?.ok_or_else(|| Error::new(format!("container {id} does not exist")))
     }
 
     /// The names of all containers, sorted.
@@ -97,7 +93,7 @@ impl Folder {
     /// What the kernel refuses.
     pub fn list(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.0) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| Error::file("read the directory", &self.0, error))?,
         };
         let mut names: Vec<String> =
@@ -116,12 +112,20 @@ fn check(id: &str) -> Result<()> {
     Ok(())
 }
 
-fn hold(directory: PathBuf) -> Result<Held> {
+/// Waits for the lock of a container's folder; `None` if the folder is gone by then, or another of that name.
+fn hold(directory: PathBuf) -> Result<Option<Held>> {
     let path = directory.join("lock");
-    let file = File::create(&path).map_err(|error| Error::file("make", &path, error))?;
+    let file = match File::create(&path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        file => file.map_err(|error| Error::file("make", &path, error))?,
+    };
     let lock =
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| Error::file("lock", &path, errno))?;
-    Ok(Held { directory, _lock: lock })
+    let identity = |metadata: std::io::Result<Metadata>| metadata.map(|file| (file.dev(), file.ino())).ok();
+    let is_still = identity(lock.metadata()) == identity(fs::metadata(&path));
+    Ok(is_still.then_some(Held { directory, _lock: lock }))
 }
 
 impl Held {
@@ -153,7 +157,7 @@ impl Held {
         let path = self.directory.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::file("read", &path, error)),
         }
     }

@@ -311,6 +311,31 @@ fn what_a_kill_leaves_is_removed_by_force() {
 }
 
 #[test]
+fn who_waited_for_a_container_that_is_gone_hears_so() {
+    let bench = Bench::new();
+    bench.create(&[]);
+    let folder = bench.bundle().join("state/c");
+    let lock = fs::File::open(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = bench.command(&["state", "c"]);
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let held = format!("/proc/{}/fd", waiting.id());
+    testbed::until("it waits for the lock", || {
+        let mut open = fs::read_dir(&held).into_iter().flatten().flatten();
+        open.any(|entry| fs::read_link(entry.path()).is_ok_and(|path| path == folder.join("lock")))
+    });
+    // As another's delete, and then another's create, would leave it.
+    let aside = bench.bundle().join("aside");
+    fs::rename(&folder, &aside).unwrap();
+    fs::create_dir(&folder).unwrap();
+    drop(lock);
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(complaint(&output), "Error: container c does not exist");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&aside, &folder).unwrap();
+}
+
+#[test]
 fn a_bundle_of_umoci() {
     let (bench, directory) = (Bench::new(), tempfile::tempdir().unwrap());
     let umoci =
