@@ -62,7 +62,7 @@ pub struct Launch {
     pub sharing: Sharing,
     /// The container, as step 10 starts it.
     pub plan: Plan,
-    /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name.
+    /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name or lent.
     pub shares_files: bool,
     /// Whether its shim may start it, or something in it, again.
     pub starts_again: bool,
@@ -192,10 +192,12 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         sharing,
         plan,
         starts_again: host.restart_policy.name != Restart::No || Check::of(config).is_some(),
-        shares_files: container.mounts.iter().any(|mount| match mount.kind {
-            MountKind::Bind | MountKind::Volume => !mount.anonymous,
-            MountKind::Tmpfs => false,
-        }),
+        // A volume that nobody named is its own, unless another container has lent it.
+        shares_files: !host.volumes_from.is_empty()
+            || container.mounts.iter().any(|mount| match mount.kind {
+                MountKind::Bind | MountKind::Volume => !mount.anonymous,
+                MountKind::Tmpfs => false,
+            }),
         log: logs::Settings::of(container)?,
         tty: config.tty,
         open_stdin: config.open_stdin,

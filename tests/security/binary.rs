@@ -203,3 +203,20 @@ fn process_1_cannot_be_written() {
     assert!(said.lines().last().unwrap().contains("/proc/1/exe: Read-only file system"), "{said}");
     assert!(fs::read(&victim).unwrap() == before, "the engine's binary was changed");
 }
+
+/// Whose files others can change meanwhile, cannot be looked at first.
+#[test]
+fn volumes_that_another_container_has_lent() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "donor", "-v", "/own", "busybox", "sleep", "1000"]);
+    engine.ok(&["run", "-d", "--name", "heir", "--volumes-from", "donor", "busybox", "sleep", "1000"]);
+    let is_read_only = |name: &str| {
+        let pid = engine.inspect(name, "{{.State.Pid}}");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let shim =
+            status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("its shim").trim().to_owned();
+        let mount = rustix::fs::statvfs(format!("/proc/{shim}/exe")).expect("a program's mount");
+        mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    };
+    assert_eq!((is_read_only("donor"), is_read_only("heir")), (false, true));
+}
