@@ -144,6 +144,17 @@ fn volumes_and_what_is_taken_out_of_containers() {
     ");
 }
 
+#[test]
+fn an_image_is_pulled_once() {
+    let (registry, engine) = (Registry::start(), Engine::with_busybox());
+    let layers = vec![(tar_directory(Rootfs::busybox().path()), testbed::registry::Compression::Gzip)];
+    registry.push("shell", "latest", &Image { layers, ..Image::default() });
+    let name = format!("{}/shell", registry.host());
+    // Such a container cannot be started at the first attempt.
+    engine.ok(&["run", "--rm", "--pull", "always", "-v", "store:/store", &name, "true"]);
+    assert_eq!(told(&engine, &["-f", "event=pull"], "{{.Action}}"), ["pull"]);
+}
+
 /// A follower, and its lines.
 fn follow(engine: &Engine, options: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut command = engine.command(&[&["events"], options].concat());

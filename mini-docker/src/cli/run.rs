@@ -48,9 +48,11 @@ pub(crate) struct Options {
 impl Options {
     /// Runs a container; the exit code is the container's, or 0 if it was left running.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
-        if self.explain {
-            // Told once, and not again from its beginning.
+        if self.explain || self.pull == pull::Policy::Always {
+            // Told, or pulled, once, and not again from its beginning.
             own_program::run_read_only()?;
+        }
+        if self.explain {
             explain::begin();
         }
         let session = Session {
