@@ -29,6 +29,12 @@ fn a_container_falls_ill_and_gets_well() {
     until("it is ill", || status(&engine) == "unhealthy");
     assert!(engine.inspect("box", "{{.State.Health.FailingStreak}}").parse::<u32>().unwrap() >= 2);
     assert!(engine.ok(&["ps"]).contains(" (unhealthy)"));
+    engine.ok(&["create", "--name", "other", "busybox"]);
+    let named = |health: &str| engine.ok(&["ps", "-a", "--filter", health, "--format", "{{.Names}}"]);
+    assert_eq!(
+        [named("health=unhealthy"), named("health=healthy"), named("health=none")],
+        ["box", "", "other"]
+    );
     let result = log(&engine).pop().unwrap();
     assert_eq!(result["ExitCode"], 1);
     assert_eq!(result["Output"], "cat: can't open '/well': No such file or directory\n");

@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Do not shorten anything
     #[arg(long)]
     no_trunc: bool,
-    /// Show only some: id, name, status, exited, label, ancestor, before, since, volume, network
+    /// Show only some: id, name, status, health, exited, label, ancestor, before, since, volume, network
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Print a table, "json", or a Go template
@@ -80,8 +80,9 @@ const HEADINGS: Columns = &[
     ("NETWORKS", "Networks"),
     ("LOCAL VOLUMES", "LocalVolumes"),
 ];
-const FILTERS: &[&str] =
-    &["id", "name", "status", "exited", "label", "ancestor", "before", "since", "volume", "network"];
+const FILTERS: &[&str] = &[
+    "id", "name", "status", "health", "exited", "label", "ancestor", "before", "since", "volume", "network",
+];
 
 impl Options {
     /// Prints the containers, the newest first.
@@ -301,6 +302,12 @@ fn matches_one(
                 return Err(Error::new(format!("invalid filter 'status={value}'")));
             }
             state.status.word() == value
+        }
+        "health" => {
+            if !["none", "starting", "healthy", "unhealthy"].contains(&value) {
+                return Err(Error::new(format!("invalid filter 'health={value}'")));
+            }
+            state.health.as_ref().map_or("none", |health| health.status.word()) == value
         }
         "exited" => {
             let code: u8 =
