@@ -1,5 +1,5 @@
 //! `explain CONTAINER`: a running container beside the host, in plain words on one screen. What is told is looked up in
-//! `/proc`, in its cgroup and on the disk, and not taken from the record.
+//! `/proc`, in its cgroup and on the disk, and, but for the limit of processors, not taken from the record.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,9 +12,13 @@ use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::units;
+use crate::host_config::HostConfig;
 use crate::inside::{field, mounts_by_kind, seccomp};
 use crate::networks::membership::Connections;
 use crate::processes::Process;
+
+/// Microseconds of a scheduling period that nobody has set (kernel: scheduler/sched-bwc.rst).
+const CPU_PERIOD: f64 = 100_000.0;
 
 /// A running container's parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -204,13 +208,21 @@ fn cgroup(engine: &Engine, container: &Container) -> Result<Vec<String>> {
         lines.push(format!("tasks   {}, {limit}", pids.current));
     }
     if let Some(cpu) = stats.cpu {
-        let limit = match container.host_config.nano_cpus {
-            0 => "no limit".to_owned(),
-            nano => format!("at most {} processors at once", nano as f64 / 1e9),
-        };
+        let limit = processors(&container.host_config)
+            .map_or("no limit".to_owned(), |limit| format!("at most {limit} processors at once"));
         lines.push(format!("cpu     {:.2} s used, {limit}", cpu.usage_ns as f64 / 1e9));
     }
     Ok(lines)
+}
+
+/// How many processors it may keep busy, if that is limited.
+fn processors(host: &HostConfig) -> Option<f64> {
+    match (host.nano_cpus, host.cpu_quota, host.cpu_period) {
+        (0, ..=0, _) => None,
+        (0, quota, 0) => Some(quota as f64 / CPU_PERIOD),
+        (0, quota, period) => Some(quota as f64 / period as f64),
+        (nano, _, _) => Some(nano as f64 / 1e9),
+    }
 }
 
 fn layers(engine: &Engine, container: &Container) -> Result<Vec<String>> {

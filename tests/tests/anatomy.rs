@@ -8,7 +8,7 @@ use testbed::until;
 fn a_container_beside_the_host() {
     let engine = Engine::with_busybox();
     let line = "head -c 100000 /dev/zero > /file; sleep 1000 & sleep 2000; true";
-    let options = ["-m", "64m", "--pids-limit", "20", "-p", "127.0.0.1:8080:80"];
+    let options = ["-m", "64m", "--pids-limit", "20", "--cpu-quota", "150000", "-p", "127.0.0.1:8080:80"];
     engine.ok(&[&["run", "-d", "--name", "box"], &options[..], &["busybox", "sh", "-c", line]].concat());
     until("three processes", || engine.ok(&["top", "box"]).lines().count() == 4);
     let anatomy: Value = serde_json::from_str(&engine.ok(&["explain", "--format", "json", "box"])).unwrap();
@@ -26,6 +26,7 @@ fn a_container_beside_the_host() {
     for part in [
         "of 64MiB",
         "3, of 20",
+        "at most 1.5 processors at once",
         "in the writable one",
         "127.0.0.1:8080 on the host leads to port 80/tcp",
         "14 in effect",
