@@ -2,7 +2,6 @@
 //! on the other.
 
 use std::fmt::{Display, Formatter};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 
@@ -234,16 +233,32 @@ fn show(frames: Vec<Frame>) -> Result<Option<Outcome>> {
     let failed = |error| Error::kernel("write the container's output", error);
     for frame in frames {
         match frame {
-            Frame::Stdout(bytes) => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&bytes).and_then(|()| out.flush()).map_err(failed)?;
-            }
-            Frame::Stderr(bytes) => std::io::stderr().lock().write_all(&bytes).map_err(failed)?,
+            Frame::Stdout(bytes) => write_all(&std::io::stdout(), &bytes).map_err(failed)?,
+            Frame::Stderr(bytes) => write_all(&std::io::stderr(), &bytes).map_err(failed)?,
             Frame::Exited(code) => return Ok(Some(Outcome::Exited(code))),
             _ => {}
         }
     }
     Ok(None)
+}
+
+/// Writes all of it. Who has opened the file may have said that writing is not to wait (`O_NONBLOCK`), which holds for
+/// everybody who shares it: then we wait until something can be written.
+fn write_all(out: &impl AsFd, mut bytes: &[u8]) -> Result<(), nix::errno::Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(out, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(nix::errno::Errno::EAGAIN) => {
+                match poll(&mut [PollFd::new(out.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// What can be done without waiting.

@@ -429,3 +429,18 @@ fn explain_tells_every_step_with_its_chapter() {
         "{said}"
     );
 }
+
+#[test]
+fn output_that_may_not_wait_is_whole() {
+    let engine = Engine::with_busybox();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let mut command = engine.command(&["run", "--rm", "busybox", "head", "-c", "300000", "/dev/zero"]);
+    let mut child = command.stdout(writer).spawn().unwrap();
+    drop(command);
+    // More than fits the pipe.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut text).unwrap();
+    assert_eq!((text.len(), child.wait().unwrap().code()), (300_000, Some(0)));
+}
