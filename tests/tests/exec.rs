@@ -50,7 +50,7 @@ fn what_the_user_asks_for() {
     };
     assert_eq!(said(&[], "id -u; id -g; echo $A"), "1000\n100\ncontainer");
     assert_eq!(said(&["-u", "0"], "id -u; id -g"), "0\n0");
-    assert_eq!(said(&["-e", "A=exec", "-e", "B=too", "-w", "/usr"], "echo $A $B; pwd"), "exec too\n/usr");
+    assert_eq!(said(&["-e", "A=exec", "-e", "B=too", "-w", "/etc"], "echo $A $B; pwd"), "exec too\n/etc");
     let all = said(&["--privileged", "-u", "root"], "grep CapBnd /proc/self/status");
     let host = fs::read_to_string("/proc/self/status").unwrap();
     assert!(host.contains(&all), "{all}");
@@ -101,4 +101,11 @@ fn what_cannot_be() {
     engine.ok(&["kill", "box"]);
     complain(&["box", "true"]);
     insta::assert_snapshot!(complaints);
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_is_not_made() {
+    let engine = engine(&[]);
+    insta::assert_snapshot!(engine.fails(&["exec", "-w", "/missing", "box", "true"]), @"126 Error: cannot enter the working directory /missing: ENOENT: No such file or directory");
+    engine.ok(&["exec", "box", "test", "!", "-e", "/missing"]);
 }

@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use chroot::resolve::Rooted;
+use nix::errno::Errno;
 use pid_namespace::descriptors;
 use rustix::fs::{Mode, OFlags};
 use seccomp::Filter;
@@ -39,11 +40,11 @@ pub(crate) fn preserved<'a>(count: u32) -> impl Iterator<Item = BorrowedFd<'a>> 
 }
 
 /// Finds out who the user is, connects the streams, and goes to the working directory. With `first`, a terminal is the
-/// container's console.
+/// container's console, and the directory is made if it is missing.
 pub(crate) fn settle(process: &Process, streams: Streams, first: bool) -> Result<Identity> {
     let identity = Identity::find(&process.user)?;
     console::connect(streams, &identity, first)?;
-    enter_working_directory(&process.working_dir)?;
+    enter_working_directory(&process.working_dir, first)?;
     Ok(identity)
 }
 
@@ -127,14 +128,17 @@ pub(crate) fn hide() -> Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(|errno| Error::kernel("hide from other processes", errno))
 }
 
-/// Starts where the image, or the user, says; the directory is made if it is missing, as Docker does.
+/// Starts where the image, or the user, says. For a container's first process, the directory is made if it is missing; for
+/// those that come later, that is an error, as with Docker.
 ///
 /// Magic links are refused: `/proc/self/fd/7` as the working directory must not lead to whatever this process has open
 /// (CVE-2024-21626).
-fn enter_working_directory(path: &Path) -> Result<()> {
+fn enter_working_directory(path: &Path, make: bool) -> Result<()> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::file("open", Path::new("/"), errno))?;
-    let directory = Rooted::new(&root).make_dir(path)?;
-    rustix::process::fchdir(&directory)
-        .map_err(|errno| Error::file("enter the working directory", path, errno))
+    let root = Rooted::new(&root);
+    let directory = if make { root.make_dir(path) } else { root.open(path, OFlags::PATH) };
+    let failed = |errno| Error::file("enter the working directory", path, errno);
+    let directory = directory.map_err(|error| if make { error.into() } else { failed(error.errno()) })?;
+    rustix::process::fchdir(&directory).map_err(|errno| failed(Errno::from_raw(errno.raw_os_error())))
 }
