@@ -302,7 +302,8 @@ fn networks_are_made_listed_and_removed() {
         engine.fails(&["run", "--rm", "--add-host", "odd", "busybox", "true"]),
     ];
     insta::assert_snapshot!(table.join("\n"));
-    assert_eq!(engine.ok(&["network", "prune", "-f"]), "Deleted Networks:\nown");
+    assert_eq!(engine.ok(&["network", "prune", "-f", "--filter", "label=none"]), "");
+    assert_eq!(engine.ok(&["network", "prune", "-f", "--filter", "until=0s"]), "Deleted Networks:\nown");
     assert!(engine.leases().is_empty());
     assert!(links().iter().all(|link| !link.starts_with("br-")), "{:?}", links());
 }

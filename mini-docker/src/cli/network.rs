@@ -10,6 +10,7 @@ use networking::Subnet;
 use serde_json::{Value, json};
 
 use super::output::{self, Columns};
+use super::prune::Conditions;
 use super::{confirmation, for_each, inspect, options};
 
 /// What `network` takes.
@@ -213,15 +214,20 @@ pub(crate) struct Prune {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+    /// Remove only some: until, label, label!
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
 }
 
 impl Prune {
     fn run(&self, engine: &Engine) -> Result<u8> {
+        let conditions = Conditions::read(&self.filter, &["until", "label", "label!"])?;
         let warning = "This will remove all custom networks not used by at least one container.";
         if !self.force && !confirmation::given(warning)? {
             return Ok(0);
         }
-        let (removed, failures) = engine.prune_networks(|_| true)?;
+        let (removed, failures) =
+            engine.prune_networks(|network| conditions.fit(Some(&network.created), &network.labels))?;
         if !removed.is_empty() {
             println!("Deleted Networks:");
             removed.iter().for_each(|network| println!("{}", network.name));
