@@ -27,7 +27,7 @@ const CROWDED: usize = 1 << 18;
 pub enum Frame {
     /// To the shim: input for the container.
     Stdin(Vec<u8>),
-    /// To the shim: the input has ended.
+    /// To the shim: this command has no more input. The container's ends with that if it was made to have one feeder only.
     StdinEnd,
     /// To the shim: the terminal has changed its size.
     Resize {

@@ -2,6 +2,7 @@
 //! restart policies.
 
 use std::fs;
+use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -230,4 +231,29 @@ fn two_commands_that_start_and_stop_one_container_at_once() {
     }
     assert!(began.elapsed() < Duration::from_mins(1), "somebody waited for somebody");
     engine.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn one_after_another_may_feed_a_container() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "-i", "--name", "box", "busybox", "cat"]);
+    let mut feeders = Vec::new();
+    for said in ["one", "one\ntwo"] {
+        let mut attach = engine.command(&["attach", "box"]);
+        let mut attach = attach.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let line = said.lines().last().unwrap();
+        writeln!(attach.stdin.take().unwrap(), "{line}").unwrap();
+        until("it has come", || engine.ok(&["logs", "box"]) == said);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(status(&engine, "box"), "running");
+        feeders.push(attach);
+    }
+    engine.ok(&["kill", "box"]);
+    for mut feeder in feeders {
+        assert_eq!(feeder.wait().unwrap().code(), Some(137));
+    }
+    // But not one whose only feeder was there from the beginning.
+    engine.ok(&["create", "-i", "--name", "fed", "busybox", "cat"]);
+    let mut start = engine.command(&["start", "-a", "-i", "fed"]);
+    assert!(start.stdin(Stdio::null()).status().unwrap().success());
 }

@@ -92,7 +92,7 @@ fn begin(task: &Task) -> Result<Traffic> {
     };
     let child = exec(&task.target, &task.process, streams)?;
     match pending.take() {
-        Ok(ends) => Ok(Traffic::new(child, ends, None)),
+        Ok(ends) => Ok(Traffic::new(child, ends, None, true)),
         Err(error) => {
             runtime::start::end(&child)?;
             Err(error)

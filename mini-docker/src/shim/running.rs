@@ -93,7 +93,7 @@ impl Running {
             }
         };
         Ok(Self {
-            traffic: Traffic::new(child, ends, Some(log)),
+            traffic: Traffic::new(child, ends, Some(log), container.config.stdin_once),
             live,
             networks: engine.networks().clone(),
             directory: containers.exec_directory(&launch.id),

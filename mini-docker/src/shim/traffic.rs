@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     input: Option<OwnedFd>,
     /// Input that it has not taken yet.
     waiting: Vec<u8>,
+    /// Whether the input ends when whoever feeds it has no more; else others may come and go on.
+    fed_once: bool,
     /// Whether the input is to end when everything that waits has been taken.
     input_ends: bool,
     /// Where its output comes from.
@@ -74,7 +76,7 @@ pub(super) struct Turn {
 }
 
 impl Traffic {
-    pub(super) fn new(child: Child, ends: Ends, log: Option<Writer>) -> Self {
+    pub(super) fn new(child: Child, ends: Ends, log: Option<Writer>, fed_once: bool) -> Self {
         let Ends { input, outputs, terminal } = ends;
         Self {
             child,
@@ -82,6 +84,7 @@ impl Traffic {
             log_failure: None,
             input,
             waiting: Vec::new(),
+            fed_once,
             input_ends: false,
             outputs,
             terminal,
@@ -236,7 +239,8 @@ impl Traffic {
                         self.waiting.extend(bytes);
                     }
                 }
-                Frame::StdinEnd => self.end_input(),
+                Frame::StdinEnd if self.fed_once => self.end_input(),
+                Frame::StdinEnd => {}
                 Frame::Attach => self.clients[index].attached = true,
                 Frame::Resize { rows, columns } => {
                     forgive(
