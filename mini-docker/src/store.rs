@@ -237,13 +237,20 @@ impl Containers {
 
     /// Gives a container another name.
     pub fn rename(&self, id: &str, name: &str) -> Result<()> {
-        let mut old = String::new();
-        self.amend(id, |container| {
+        let mut old = None;
+        let amended = self.amend(id, |container| {
             self.claim_name(id, Some(name))?;
-            old = std::mem::replace(&mut container.name, name.to_owned());
+            old = Some(std::mem::replace(&mut container.name, name.to_owned()));
             Ok(())
-        })?;
-        self.release_name(id, &old)
+        });
+        match (amended, old) {
+            (Ok(_), Some(old)) => self.release_name(id, &old),
+            (Ok(_), None) => Ok(()),
+            (Err(error), claimed) => {
+                claimed.map_or(Ok(()), |_| self.release_name(id, name))?;
+                Err(error)
+            }
+        }
     }
 
     /// The IDs of all containers, those without a record included, and without those that are being removed.

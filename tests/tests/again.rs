@@ -108,6 +108,12 @@ fn a_container_gets_another_name() {
     assert!(
         engine.fails(&["rename", "new", "other"]).contains("The container name \"/other\" is already in use")
     );
+    // A record that cannot be written has not taken the name.
+    let block = engine.data().join("containers").join(engine.inspect("new", "{{.Id}}")).join("container.tmp");
+    fs::create_dir(&block).unwrap();
+    assert!(engine.fails(&["rename", "new", "third"]).contains("EISDIR"));
+    fs::remove_dir(&block).unwrap();
+    assert_eq!(Engine::entries(&engine.data().join("names")), ["new", "other"]);
     insta::assert_snapshot!(engine.fails(&["rename", "new", "new"]), @"1 Error: Renaming a container with the same name as its current name");
     insta::assert_snapshot!(engine.fails(&["rename", "new", "a/b"]), @"1 Error: Invalid container name (a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
     // The old name is free, and the new one goes with the container.
