@@ -10,7 +10,7 @@ use pid_namespace::{Child, Namespaces, descriptors, join, namespaces, spawn};
 use crate::error::{Error, Result};
 use crate::plan::Process;
 use crate::process::{Ready, become_program, hide, preserved, settle};
-use crate::start::{Streams, end};
+use crate::start::{Streams, end, set_oom_score};
 use crate::talk::{self, Report};
 
 /// Where the process goes.
@@ -67,12 +67,8 @@ pub fn exec(target: &Target, process: &Process, streams: Streams) -> Result<Chil
             Err(error) => report_child.fail(&error),
         }
     })?;
-    if let Some(score) = process.oom_score_adj {
-        let path = format!("/proc/{}/oom_score_adj", child.pid());
-        std::fs::write(&path, score.to_string())
-            .map_err(|error| Error::file("write", Path::new(&path), error))?;
-    }
-    match report.next() {
+    let scored = process.oom_score_adj.map_or(Ok(()), |score| set_oom_score(&child, score));
+    match scored.and_then(|()| report.next()) {
         Ok(_) => Ok(child),
         Err(error) => {
             end(&child)?;

@@ -197,7 +197,7 @@ pub fn end(child: &Child) -> Result<()> {
 }
 
 /// Tells the kernel how soon to kill a process and its children when memory runs out (`proc_pid_oom_score_adj(5)`).
-fn set_oom_score(child: &Child, score: i32) -> Result<()> {
+pub(crate) fn set_oom_score(child: &Child, score: i32) -> Result<()> {
     let path = PathBuf::from(format!("/proc/{}/oom_score_adj", child.pid()));
     std::fs::write(&path, score.to_string()).map_err(|error| Error::file("write", &path, error))
 }
