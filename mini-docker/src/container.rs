@@ -16,7 +16,7 @@ use crate::health::Health;
 use crate::host_config::HostConfig;
 use crate::networks::membership::Membership;
 
-/// What a container was created as. Written once, when it is created.
+/// What a container was created as, with what `rename`, `update` and `network` have changed since.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
