@@ -62,8 +62,6 @@ pub struct Launch {
     pub sharing: Sharing,
     /// The container, as step 10 starts it.
     pub plan: Plan,
-    /// Whether some of its files can be changed from outside: those of bind mounts, and of volumes with a name or lent.
-    pub shares_files: bool,
     /// Whether its shim may start it, or something in it, again.
     pub starts_again: bool,
     /// How its output is kept.
@@ -77,15 +75,10 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Whether others may reach its processes, or change its files, before its program starts; or it runs the engine's
-    /// binary in any case; or its shim may start it again, which nobody would see fail.
+    /// Whether it is not to be started by a binary that could be written to: others may look into its processes before
+    /// its program starts ([`Plan::is_exposed`]); or its shim may start it again, which nobody would see fail.
     pub fn is_exposed(&self) -> bool {
-        let Sharing { pid, ipc, .. } = &self.sharing;
-        self.starts_again
-            || self.plan.init
-            || self.plan.maps.is_some()
-            || self.shares_files
-            || [pid, ipc].iter().any(|kind| **kind != Share::Own)
+        self.starts_again || self.plan.is_exposed()
     }
 }
 
@@ -192,12 +185,6 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         sharing,
         plan,
         starts_again: host.restart_policy.name != Restart::No || Check::of(config).is_some(),
-        // A volume that nobody named is its own, unless another container has lent it.
-        shares_files: !host.volumes_from.is_empty()
-            || container.mounts.iter().any(|mount| match mount.kind {
-                MountKind::Bind | MountKind::Volume => !mount.anonymous,
-                MountKind::Tmpfs => false,
-            }),
         log: logs::Settings::of(container)?,
         tty: config.tty,
         open_stdin: config.open_stdin,

@@ -268,7 +268,8 @@ fn mount_setattr(tree: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Res
 
 /// The mounts of this process's mount namespace, as `/proc/self/mountinfo` lists them (`proc_pid_mountinfo(5)`).
 pub fn mountinfo() -> Result<String> {
-    let mut text = String::new();
+    // With room for some dozens of mounts the kernel writes it once.
+    let mut text = String::with_capacity(16 * 1024);
     std::fs::File::open("/proc/self/mountinfo")
         .and_then(|mut file| file.read_to_string(&mut text))
         .map_err(|error| Error::new("read", "/proc/self/mountinfo", error))?;

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cgroups::Cgroup;
-use chroot::Program;
 use chroot::resolve::Rooted;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pid_namespace::{Namespaces, descriptors, join};
@@ -20,7 +19,7 @@ use crate::plan::Plan;
 use crate::process::{Ready, become_program, die_with_parent, hide, preserved, settle};
 use crate::start::Streams;
 use crate::talk::{Gate, Report};
-use crate::{hooks, keyring, own_program, provenance, sysctls};
+use crate::{hooks, keyring, sysctls};
 
 /// What connects the child to its parent.
 #[derive(Debug)]
@@ -43,9 +42,6 @@ pub(crate) struct Wires<'a> {
     pub(crate) program: Option<OwnedFd>,
     /// What the child waits at before its program, if anything.
     pub(crate) fifo: Option<OwnedFd>,
-    /// Whether that binary runs here in a way in which it could be written to, so that it must not be the container's
-    /// program.
-    pub(crate) writable: bool,
 }
 
 impl Wires<'_> {
@@ -74,15 +70,11 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         return wires.report.fail(&error.into());
     }
     drop(kept);
-    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo, writable } =
-        wires;
+    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo } = wires;
     let prepared = enter_namespaces(plan, &report, joins)
         .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, shifted, shared_memory }))
         .and_then(|Passed { filter, state }| {
             let identity = settle(&plan.process, streams, true)?;
-            if writable {
-                vet(&plan.process.program)?;
-            }
             Ok(Ready {
                 process: &plan.process,
                 identity,
@@ -99,14 +91,6 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         (Ok(ready), None) => become_program(&ready, report),
         (Err(error), _) => report.fail(&error),
     }
-}
-
-/// Fails if the program may be the engine's own binary ([`crate::own_program`]).
-fn vet(program: &Program) -> Result<()> {
-    if provenance::is_of_the_root(program) {
-        return Ok(());
-    }
-    Err(own_program::again("the program may not be the image's own"))
 }
 
 /// What the parent has made for the root.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cgroups::{Cgroup, Hierarchy};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, User, geteuid};
+use nix::unistd::{Pid, geteuid};
 use pid_namespace::{Child, join};
 use rustix::fs::{Mode, OFlags};
 
@@ -14,6 +14,7 @@ use crate::config::{Config, Facts};
 use crate::error::{Error, Result};
 use crate::exec::Target;
 use crate::hooks::{self, Hooks, Subject};
+use crate::plan::Plan;
 use crate::start::{Inputs, Streams, end, start};
 use crate::state::{Folder, Held, Record, process};
 
@@ -68,18 +69,21 @@ pub struct Request {
     pub descriptors: u32,
     /// Whether it leaves the caller's session keyring.
     pub own_keyring: bool,
+    /// Whether it waits for its start. Otherwise it begins at once.
+    pub waits: bool,
 }
 
 /// The host's control groups, for those who may use them.
-fn hierarchy() -> Result<Option<Hierarchy>> {
-    if geteuid().is_root() { Ok(Some(Hierarchy::detect()?)) } else { Ok(None) }
+fn hierarchy(mountinfo: &str) -> Result<Option<Hierarchy>> {
+    if geteuid().is_root() { Ok(Some(Hierarchy::detect_in(mountinfo.as_bytes())?)) } else { Ok(None) }
 }
 
 impl Container {
-    /// Makes a container, up to the point where it waits for its start.
+    /// Makes a container, up to the point where it waits for its start, or has begun.
     ///
     /// # Errors
-    /// What its config asks for and cannot be had; nothing is left then.
+    /// What its config asks for and cannot be had; nothing is left then. With [`crate::own_program::AGAIN`], the same is
+    /// to be asked of this binary when it is run through a read-only mount.
     pub fn create(
         folder: &Folder,
         request: &Request,
@@ -88,12 +92,13 @@ impl Container {
         let path = request.bundle.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))?;
         let config = Config::parse(&text)?;
-        let hierarchy = hierarchy()?;
+        let mountinfo = chroot::mount::mountinfo()?;
+        let hierarchy = hierarchy(&mountinfo)?;
         let record = Record {
             id: request.id.clone(),
             bundle: request.bundle.clone(),
             created: jiff::Timestamp::now().to_string(),
-            owner: owner(),
+            owner: geteuid().as_raw(),
             systemd_cgroup: request.systemd_cgroup,
             ..Record::default()
         };
@@ -101,15 +106,20 @@ impl Container {
             hierarchy: hierarchy.clone(),
             descriptors: request.descriptors,
             own_keyring: request.own_keyring,
-            ..record.facts(chroot::mount::mountinfo()?)
+            ..record.facts(mountinfo)
         };
         let plan = config.plan(&facts)?;
         let streams = streams(&config)?;
         let held = folder.create(&request.id)?;
         let mut container = Self { held, record, config: Some(config), hierarchy };
-        let made = container.begin(&text, &plan, streams);
+        let made = container.begin(&text, &plan, streams, request.waits);
         match made {
-            Ok(child) => Ok((container, child)),
+            Ok(child) => {
+                if !request.waits {
+                    container.announce()?;
+                }
+                Ok((container, child))
+            }
             Err(error) => {
                 // What has failed is the reason; what cannot be tidied is found by the next who looks.
                 if let Err(untidy) = container.remove() {
@@ -120,7 +130,7 @@ impl Container {
         }
     }
 
-    fn begin(&mut self, config: &str, plan: &crate::Plan, streams: Streams) -> Result<Child> {
+    fn begin(&mut self, config: &str, plan: &Plan, streams: Streams, waits: bool) -> Result<Child> {
         if let Some(cgroup) = plan.cgroup.as_ref().filter(|cgroup| cgroup.exists())
             && !cgroup.processes()?.is_empty()
         {
@@ -130,8 +140,8 @@ impl Container {
         }
         self.held.keep_config(config)?;
         self.held.write(&self.record)?;
-        let fifo = self.held.make_fifo()?;
-        let inputs = Inputs { streams, joins: &[], shared_memory: None, program: None, fifo: Some(fifo) };
+        let fifo = if waits { Some(self.held.make_fifo()?) } else { None };
+        let inputs = Inputs { streams, joins: &[], shared_memory: None, program: None, fifo };
         let (child, ()) = start(plan, inputs, |_| Ok::<_, Error>(()))?;
         self.record.pid = child.pid().as_raw();
         let recorded = process(child.pid())
@@ -155,7 +165,7 @@ impl Container {
         let held = folder.open(id)?;
         let record = held.record()?.unwrap_or_else(|| Record { id: id.to_owned(), ..Record::default() });
         let config = held.config()?.map(|text| Config::parse(&text)).transpose()?;
-        Ok(Self { held, record, config, hierarchy: hierarchy()? })
+        Ok(Self { held, record, config, hierarchy: hierarchy(&chroot::mount::mountinfo()?)? })
     }
 
     /// What it is doing.
@@ -221,11 +231,13 @@ impl Container {
     pub fn start(&self) -> Result<()> {
         self.require(&[Status::Created], "start")?;
         self.held.begin()?;
-        hooks::run_all(
-            "poststart",
-            &self.hooks()?.poststart,
-            &self.subject().state("running", self.record.pid),
-        );
+        self.announce()
+    }
+
+    /// Runs the hooks that are to hear of its start.
+    fn announce(&self) -> Result<()> {
+        let state = self.subject().state("running", self.record.pid);
+        hooks::run_all("poststart", &self.hooks()?.poststart, &state);
         Ok(())
     }
 
@@ -300,14 +312,6 @@ fn send(process: &std::os::fd::OwnedFd, signal: i32) -> Result<()> {
     match Errno::result(result) {
         Ok(_) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(Error::kernel("send a signal to the container", errno)),
-    }
-}
-
-/// The name of the user that this process is.
-fn owner() -> String {
-    match User::from_uid(geteuid()) {
-        Ok(Some(user)) => user.name,
-        _ => geteuid().to_string(),
     }
 }
 

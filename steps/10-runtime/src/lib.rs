@@ -21,7 +21,7 @@
 //! | [`rlimits`], [`sysctls`], [`schedule`], [`keyring`] | limits of processes, kernel parameters, processors, keys |
 //! | [`console`] | a container's terminal |
 //! | `building` | a root whose owners are others, which its own root could not build |
-//! | [`own_program`], `provenance` | this binary, out of the reach of containers |
+//! | [`own_program`], `tracer` | this binary, out of the reach of containers |
 
 mod building;
 mod child;
@@ -38,13 +38,13 @@ pub mod keyring;
 pub mod own_program;
 pub mod plan;
 mod process;
-mod provenance;
 pub mod rlimits;
 pub mod schedule;
 pub mod start;
 pub mod state;
 pub mod sysctls;
 mod talk;
+mod tracer;
 pub mod users;
 
 pub use config::Config;

@@ -8,8 +8,9 @@
 //!
 //! So whoever starts containers runs the binary through a mount that is read-only, and attached nowhere: that leads to
 //! the file too, but nobody can write through it, and nobody can find the mount to change it. It takes another
-//! `execve(2)`, which is a tenth of a start. So a container that shares nothing with others is first tried without: if
-//! its program turns out not to be surely the image's own (`provenance`), the start is made again, this way.
+//! `execve(2)`, which is a tenth of a start. So a container whose processes nobody else can see is first tried without,
+//! and its child is traced until it is another program (`tracer`). If that program turns out to be this binary after
+//! all, it is ended before its first instruction, and the start is made again, this way.
 
 use std::ffi::{CString, OsStr};
 use std::io::{IoSlice, IoSliceMut};

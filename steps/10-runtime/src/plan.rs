@@ -65,6 +65,18 @@ pub struct Plan {
     pub subject: Subject,
 }
 
+impl Plan {
+    /// Whether others may look into its processes before its program starts, or this binary is what runs there, or what
+    /// is run cannot be looked at first: programs other than its own, or one that a security module lets nobody trace.
+    pub fn is_exposed(&self) -> bool {
+        self.init
+            || self.maps.is_some()
+            || !self.namespaces.contains(Namespaces::PID)
+            || self.hooks != Hooks::default()
+            || self.process.confinement.security_module.is_some()
+    }
+}
+
 /// A piece of the host's tree that is shown under other owners (step 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shifted {

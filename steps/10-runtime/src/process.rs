@@ -85,10 +85,8 @@ pub(crate) fn become_program(ready: &Ready<'_>, report: Report) -> u8 {
         return report.fail(&error);
     }
     let Some(fifo) = &ready.hold else {
-        return match ready.seal() {
-            Ok(()) => report.fail(&program.exec().into()),
-            Err(error) => report.fail(&error),
-        };
+        let begun = hooks::run("startContainer", ready.hooks, &ready.state).and_then(|()| ready.seal());
+        return report.fail(&begun.err().unwrap_or_else(|| program.exec().into()));
     };
     // Who creates a container is told now that there is no such program.
     if let Err(error) = program.find() {

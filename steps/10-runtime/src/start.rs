@@ -16,6 +16,7 @@ use crate::join::Join;
 use crate::own_program;
 use crate::plan::{Base, Plan, Shifted};
 use crate::talk::{self, Heard, Hearing, Opener};
+use crate::tracer::Tracer;
 
 /// What is handed to a container at its start, beside its plan.
 #[derive(Debug)]
@@ -62,11 +63,13 @@ impl Streams {
 /// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller
 /// knows how to make, such as the container's end of a network, while the child is busy with its mounts.
 ///
-/// This process must have a single thread. If it fails, the child is gone; what else was made for the container, its
+/// This process must have a single thread. Where it runs a binary that could be written to, the child is traced until it
+/// is another program; what waits at a fifo, or is exposed ([`Plan::is_exposed`]), is not started then. If it fails, the child is gone; what else was made for the container, its
 /// cgroup say, is the caller's to remove.
 ///
 /// # Errors
-/// What the kernel refuses, here or in the child, with the exit code that belongs to it; and those of `connect`.
+/// What the kernel refuses, here or in the child, with the exit code that belongs to it
+/// ([`own_program::AGAIN`] among them); and those of `connect`.
 pub fn start<T, E: From<Error>>(
     plan: &Plan,
     inputs: Inputs<'_>,
@@ -76,15 +79,18 @@ pub fn start<T, E: From<Error>>(
     // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
     let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
-    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|()| {
+    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
         let connected = connect(&child)?;
-        Ok((connected, plan.process.confinement.filter()?))
+        Ok((connected, tracer, plan.process.confinement.filter()?))
     });
     let started = match prepared {
-        Ok((connected, filter)) => {
+        Ok((connected, tracer, filter)) => {
             let state = plan.subject.state("creating", child.pid().as_raw());
             gate.open(filter.as_ref(), &state);
-            hear(&mut report, plan, &mut gate, &state).map_err(E::from).map(|()| connected)
+            hear(&mut report, plan, &mut gate, &state)
+                .and_then(|()| tracer.map_or(Ok(()), Tracer::let_go))
+                .map_err(E::from)
+                .map(|()| connected)
         }
         // It may have failed because the child did, and then the child's word is the reason. The gate stays closed
         // until the child has ended: it would take an open one for the parent's own failure.
@@ -112,6 +118,9 @@ struct Started {
 
 /// Starts the child.
 fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
+    if inputs.fifo.is_some() || plan.is_exposed() {
+        own_program::require_read_only()?;
+    }
     let ((report_child, report), (gate_child, gate)) = talk::pair()?;
     if early {
         furnish(plan)?;
@@ -135,7 +144,6 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         shared_memory,
         program,
         fifo,
-        writable: !own_program::is_read_only()?,
     };
     // The cgroup namespace is not the clone's to make: its root is the cgroup of the process that makes it, so the child
     // makes it, inside its cgroup.
@@ -166,15 +174,19 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     Ok(Started { child, report, gate })
 }
 
-/// Makes what the child needs from outside.
-fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<()> {
+/// Makes what the child needs from outside, and has it traced if it could reach this binary.
+fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<Option<Tracer>> {
+    let tracer = if own_program::is_read_only()? { None } else { Some(Tracer::follow(child.pid())?) };
     if !early {
         furnish(plan)?;
     }
     if let Some(cgroup) = plan.cgroup.as_ref().filter(|_| plan.maps.is_some() && !early) {
         cgroup.add(child.pid())?;
     }
-    plan.process.oom_score_adj.map_or(Ok(()), |score| set_oom_score(child, score))
+    if let Some(score) = plan.process.oom_score_adj {
+        set_oom_score(child, score)?;
+    }
+    Ok(tracer)
 }
 
 /// Makes the container's cgroup with its limits, if it has one.

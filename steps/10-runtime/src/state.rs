@@ -46,8 +46,8 @@ pub struct Record {
     pub bundle: PathBuf,
     /// When it was made (RFC 3339).
     pub created: String,
-    /// Who made it.
-    pub owner: String,
+    /// Who made it: a user's number.
+    pub owner: u32,
     /// Whether its `linux.cgroupsPath` is of systemd's form.
     pub systemd_cgroup: bool,
 }

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -429,4 +430,24 @@ fn beyond_what_runc_of_debian_can_do() {
             "0"
         ]
     );
+}
+
+/// CVE-2019-5736: `run` tries without the read-only mount first, and makes the start again if this very binary turns out
+/// to be the program.
+#[test]
+fn a_program_that_is_the_runtime() {
+    let mut bench = Bench::new();
+    let again = json!(["/proc/self/exe", "--root", "/tmp", "run", "--bundle", "/bin", "x"]);
+    bench.set("/process/args", again);
+    // It waits for its config.
+    let fifo = bench.root.join("bin/config.json");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = ["run", "--detach", "--pid-file", "pid", "c"];
+    let status = bench.command(&run).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
+    let exe = format!("/proc/{}/exe", fs::read_to_string(bench.bundle().join("pid")).unwrap());
+    let identity = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino())).unwrap();
+    assert_eq!(identity(&exe), identity(PROGRAM));
+    assert!(rustix::fs::statvfs(&exe).unwrap().f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    assert_eq!(bench.status(), "running");
 }

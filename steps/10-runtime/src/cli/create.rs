@@ -44,15 +44,16 @@ pub(crate) struct Making {
 impl Create {
     pub(crate) fn run(&self, global: &Global) -> Result<()> {
         let console = self.making.console_socket.as_deref();
-        self.making.make(global, |config| streams(config, console)).map(drop)
+        self.making.make(global, true, |config| streams(config, console)).map(drop)
     }
 }
 
 impl Making {
-    /// Makes the container.
+    /// Makes the container, which waits for its start, or begins at once.
     pub(crate) fn make(
         &self,
         global: &Global,
+        waits: bool,
         streams: impl FnOnce(&Config) -> Result<Streams>,
     ) -> Result<(Container, Child)> {
         if self.no_pivot {
@@ -69,6 +70,7 @@ impl Making {
             systemd_cgroup: global.systemd_cgroup,
             descriptors: self.preserve_fds,
             own_keyring: !self.no_new_keyring,
+            waits,
         };
         let (container, child) = Container::create(&global.folder()?, &request, streams)?;
         if let Some(path) = &self.pid_file

@@ -1,6 +1,7 @@
 //! `list`: all containers.
 
 use clap::Args;
+use nix::unistd::User;
 use runtime::{Container, Result, Status};
 use serde_json::json;
 
@@ -41,7 +42,7 @@ impl List {
                         "status": status.to_string(),
                         "bundle": record.bundle,
                         "created": record.created,
-                        "owner": record.owner,
+                        "owner": owner(record.owner),
                     })
                 })
                 .collect();
@@ -52,10 +53,19 @@ impl List {
                 let (id, bundle) = (&record.id, record.bundle.display().to_string());
                 println!(
                     "{id:<20} {pid:<10} {status:<10} {bundle:<30} {:<32} {}",
-                    record.created, record.owner
+                    record.created,
+                    owner(record.owner)
                 );
             }
         }
         Ok(())
+    }
+}
+
+/// A user's name, or where there is none, the number.
+fn owner(uid: u32) -> String {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        _ => uid.to_string(),
     }
 }

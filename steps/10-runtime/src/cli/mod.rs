@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::unistd::geteuid;
 use runtime::state::Folder;
-use runtime::{Error, Result, hooks, own_program};
+use runtime::{Error, Result, hooks};
 
 /// Create and run containers as the OCI runtime specification has it.
 #[derive(Parser)]
@@ -110,10 +110,8 @@ impl Global {
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         log::begin(&self.global);
-        // Before anything is done that would have to be done again.
         let starts = matches!(self.command, Command::Create(_) | Command::Run(_) | Command::Exec(_));
-        let ready = if starts && geteuid().is_root() { own_program::run_read_only() } else { Ok(()) };
-        match ready.and_then(|()| self.command.run(&self.global)) {
+        match self.command.run(&self.global) {
             Ok(code) => ExitCode::from(code),
             Err(error) => {
                 log::error(&self.global, &error);

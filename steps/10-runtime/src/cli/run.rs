@@ -3,7 +3,7 @@
 use clap::Args;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use pid_namespace::{Child, init};
-use runtime::{Error, Result};
+use runtime::{Error, Result, own_program};
 
 use super::Global;
 use super::create::{Making, streams};
@@ -25,8 +25,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(&self, global: &Global) -> Result<u8> {
         let socket = self.making.console_socket.as_deref();
+        if socket.is_some() {
+            // Whoever listens there expects one terminal.
+            own_program::run_read_only()?;
+        }
         let mut proxy = None;
-        let (container, child) = self.making.make(global, |config| {
+        let made = self.making.make(global, false, |config| {
             let terminal = config.terminal();
             if self.detach || socket.is_some() || !terminal.wanted {
                 return streams(config, socket);
@@ -34,8 +38,13 @@ impl Run {
             let (ours, streams) = Proxy::pair(terminal.size)?;
             proxy = Some(ours);
             Ok(streams)
-        })?;
-        container.start()?;
+        });
+        if let Err(error) = &made
+            && error.exit_code() == own_program::AGAIN
+        {
+            own_program::run_read_only()?;
+        }
+        let (container, child) = made?;
         if self.detach {
             return Ok(0);
         }
