@@ -18,10 +18,11 @@ mod scale;
 mod start;
 mod workplace;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use crate::{command, leaks};
@@ -68,6 +69,18 @@ impl Options {
         };
         measured.and(leaks::remove_engine_cgroups())
     }
+}
+
+/// Builds a program of this workspace, and installs it as anybody would: a copy. What a linker has just written lies in
+/// the page cache in small pieces, and is slower to start.
+fn install(package: &str, program: &str) -> Result<PathBuf> {
+    let built = command::build(package, program, true)?;
+    let folder = built.with_file_name("bench");
+    let installed = folder.join(program);
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::copy(&built, &installed))
+        .with_context(|| format!("cannot install {}", installed.display()))?;
+    Ok(installed)
 }
 
 /// Fails unless the programs without which there is nothing to measure are installed.

@@ -15,7 +15,7 @@ use testbed::registry::tar;
 
 use super::measure::{Contender, Unit, interleave, table, time};
 use super::workplace::Workplace;
-use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
+use super::{DockerImage, Field, Settings, install, mini_docker, podman, require, require_docker};
 use crate::command;
 
 const ROUNDS: u32 = 5;
@@ -33,8 +33,8 @@ const FAR: &str = "198.18.0.2";
 /// Measures and prints.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     require(&["ip"])?;
-    let engine = command::build("mini-docker", "mini-docker", true)?;
-    let flow = command::build("testbed", "flow", true)?;
+    let engine = install("mini-docker", "mini-docker")?;
+    let flow = install("testbed", "flow")?;
     let workplace = Workplace::enter(settings.on.as_deref())?;
     let host = netns::own()?;
     network::own();

@@ -12,7 +12,7 @@ use testbed::registry::{Compression, Image, Registry};
 
 use super::measure::{Contender, Unit, interleave, table, time};
 use super::workplace::Workplace;
-use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
+use super::{DockerImage, Field, Settings, install, mini_docker, podman, require, require_docker};
 use crate::command;
 
 const ROUNDS: u32 = 5;
@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
 /// Measures and prints.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     require(&["docker-registry", "mmdebstrap", "tar"])?;
-    let engine = command::build("mini-docker", "mini-docker", true)?;
+    let engine = install("mini-docker", "mini-docker")?;
     let cache = command::target_directory()?.join("bench");
     let workplace = Rc::new(Workplace::enter(settings.on.as_deref())?);
     let layers = debian(&cache, &workplace)?;

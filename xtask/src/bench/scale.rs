@@ -13,7 +13,7 @@ use testbed::rootfs::Rootfs;
 
 use super::measure::{align, median, time};
 use super::workplace::Workplace;
-use super::{Settings, mini_docker, require};
+use super::{Settings, install, mini_docker, require};
 use crate::command;
 
 /// How many containers there are together.
@@ -26,7 +26,7 @@ const ROUNDS: u32 = 3;
 /// Measures and prints.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     require(&["busybox", "tar"])?;
-    let engine = command::build("mini-docker", "mini-docker", true)?;
+    let engine = install("mini-docker", "mini-docker")?;
     let workplace = Workplace::enter(settings.on.as_deref())?;
     network::own();
     let folder = workplace.make("mini-docker")?;

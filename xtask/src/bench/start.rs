@@ -15,8 +15,7 @@ use testbed::rootfs::Rootfs;
 
 use super::measure::{Contender, Unit, interleave, table, time};
 use super::workplace::Workplace;
-use super::{DockerImage, Field, Settings, mini_docker, podman, require, require_docker};
-use crate::command;
+use super::{DockerImage, Field, Settings, install, mini_docker, podman, require, require_docker};
 
 const ROUNDS: u32 = 100;
 /// Rounds that do not count: caches fill, and lazily made things get made.
@@ -33,9 +32,9 @@ const BRIDGE: &str = "floor";
 /// Measures and prints.
 pub(super) fn run(settings: &Settings) -> Result<()> {
     require(&["busybox", "tar"])?;
-    let engine = command::build("mini-docker", "mini-docker", true)?;
-    let runtime = command::build("runtime", "runtime", true)?;
-    let floor = command::build("testbed", "floor", true)?;
+    let engine = install("mini-docker", "mini-docker")?;
+    let runtime = install("runtime", "runtime")?;
+    let floor = install("testbed", "floor")?;
     let workplace = Workplace::enter(settings.on.as_deref())?;
     let root = Root::make(&workplace)?;
 
