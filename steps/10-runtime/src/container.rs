@@ -162,10 +162,21 @@ impl Container {
     /// # Errors
     /// If there is none.
     pub fn open(folder: &Folder, id: &str) -> Result<Self> {
+        Self::open_on(folder, id, hierarchy(&chroot::mount::mountinfo()?)?)
+    }
+
+    /// Lets others look at it, until the returned function takes hold of it again.
+    pub fn let_go(self, folder: Folder) -> impl FnOnce() -> Result<Self> {
+        let (id, hierarchy) = (self.record.id, self.hierarchy);
+        drop(self.held);
+        move || Self::open_on(&folder, &id, hierarchy)
+    }
+
+    fn open_on(folder: &Folder, id: &str, hierarchy: Option<Hierarchy>) -> Result<Self> {
         let held = folder.open(id)?;
         let record = held.record()?.unwrap_or_else(|| Record { id: id.to_owned(), ..Record::default() });
         let config = held.config()?.map(|text| Config::parse(&text)).transpose()?;
-        Ok(Self { held, record, config, hierarchy: hierarchy(&chroot::mount::mountinfo()?)? })
+        Ok(Self { held, record, config, hierarchy })
     }
 
     /// What it is doing.

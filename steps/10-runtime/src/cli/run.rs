@@ -49,11 +49,11 @@ impl Run {
             return Ok(0);
         }
         // Others may look at it, and stop it, meanwhile.
-        drop(container);
+        let take_hold = container.let_go(global.folder()?);
         let code = wait(&child, proxy)?;
         if !self.keep {
             // Somebody else may have been quicker.
-            if let Ok(container) = runtime::Container::open(&global.folder()?, &self.making.id) {
+            if let Ok(container) = take_hold() {
                 container.delete(true)?;
             }
         }
