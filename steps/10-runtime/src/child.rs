@@ -142,11 +142,7 @@ fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join]) -> Result<()>
 fn enter_root(plan: &Plan, report: &Report, gate: &mut Gate, trees: Trees) -> Result<Passed> {
     let Trees { root, shifted, shared_memory } = trees;
     let tree = root.map_or_else(|| plan.base.mount(), Ok)?;
-    let (filter, state) = gate.wait()?;
-    if plan.is_of_a_user() {
-        // Not earlier: an ordinary user's process has no privilege to connect a process that hides.
-        hide()?;
-    }
+    gate.wait_for_cgroup()?;
     // Root of a user namespace may not write to the host's cgroups: the parent has moved it.
     let joined = plan.cgroup.as_ref().filter(|cgroup| plan.maps.is_none() && !cgroup.is_v2());
     let outer = enter_cgroup(joined, plan.namespaces.contains(Namespaces::CGROUP), shows_cgroups(plan))?;
@@ -155,6 +151,11 @@ fn enter_root(plan: &Plan, report: &Report, gate: &mut Gate, trees: Trees) -> Re
     drop(shifted);
     if let Some(outer) = outer {
         join::join(outer.as_fd(), Namespaces::CGROUP)?;
+    }
+    let (filter, state) = gate.wait()?;
+    if plan.is_of_a_user() {
+        // Not earlier: an ordinary user's process has no privilege to connect a process that hides.
+        hide()?;
     }
     if !plan.hooks.create_runtime.is_empty() {
         report.built()?;

@@ -76,10 +76,12 @@ pub fn start<T, E: From<Error>>(
     connect: impl FnOnce(&Child) -> Result<T, E>,
 ) -> Result<(Child, T), E> {
     // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
-    // and the half a dozen directories are made while it is busy with its mounts, as is its filter.
+    // and the half a dozen directories are made while it mounts its layers. Its filter, and what is the caller's to make,
+    // take shape while it is busy with the other mounts.
     let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
     let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
+        gate.admit();
         let connected = connect(&child)?;
         Ok((connected, tracer, plan.process.confinement.filter()?))
     });

@@ -1,7 +1,7 @@
 //! How a child and its parent talk: the child through its report, the parent through the gate.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::pipe::PipeFlags;
@@ -93,6 +93,11 @@ impl Hearing {
 }
 
 impl Gate {
+    /// Waits until the parent has made the container's cgroup.
+    pub(crate) fn wait_for_cgroup(&mut self) -> Result<()> {
+        self.0.read_exact(&mut [0]).map_err(unprepared)
+    }
+
     /// Waits until the parent is done with its part, and takes the filter from it, and the container's state for hooks.
     pub(crate) fn wait(&mut self) -> Result<(Option<Filter>, String)> {
         let mut take = |length: usize| {
@@ -105,18 +110,26 @@ impl Gate {
             take(length as usize)
         };
         let pieces = piece().and_then(|filter| Ok((filter, piece()?)));
-        let (filter, state) = pieces.map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                Error::new("the container's parent could not prepare the start")
-            }
-            _ => Error::kernel("hear from the container's parent", error),
-        })?;
+        let (filter, state) = pieces.map_err(unprepared)?;
         let filter = if filter.is_empty() { None } else { Some(Filter::from_bytes(&filter)?) };
         Ok((filter, String::from_utf8_lossy(&state).into_owned()))
     }
 }
 
+/// What a child hears in place of what it waits for.
+fn unprepared(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::new("the container's parent could not prepare the start"),
+        _ => Error::kernel("hear from the container's parent", error),
+    }
+}
+
 impl Opener {
+    /// Lets the child enter its cgroup, and go on from there.
+    pub(crate) fn admit(&mut self) {
+        self.say(&[0]);
+    }
+
     /// Lets the child go on. If it has ended already, its report says why.
     pub(crate) fn open(&mut self, filter: Option<&Filter>, state: &str) {
         let mut message = Vec::new();
@@ -124,7 +137,11 @@ impl Opener {
             message.extend((piece.len() as u32).to_ne_bytes());
             message.extend(piece);
         }
-        if let Err(error) = self.0.write_all(&message) {
+        self.say(&message);
+    }
+
+    fn say(&mut self, message: &[u8]) {
+        if let Err(error) = self.0.write_all(message) {
             tracing::info!("the container ended before all was ready: {error}");
         }
     }
