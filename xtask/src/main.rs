@@ -1,6 +1,7 @@
 //! `cargo xtask CHORE`: what there is to do around the project, without a single shell script.
 
 mod bench;
+mod book;
 mod command;
 mod demo;
 mod leaks;
@@ -29,6 +30,8 @@ enum Chore {
     Test(test::Options),
     /// Measure against other engines, and against a floor
     Bench(bench::Options),
+    /// Build the book
+    Book,
     /// Run the tests that need cgroup v2 in a virtual machine
     Vm(vm::Options),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test(options) => options.run(),
         Chore::Bench(options) => options.run(),
+        Chore::Book => book::run(),
         Chore::Vm(options) => options.run(),
     };
     match done {

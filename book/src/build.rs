@@ -1,0 +1,69 @@
+//! The whole book, from chapters to pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use mdbook_core::book::{Book, BookItem};
+use mdbook_driver::MDBook;
+use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
+
+use crate::chapter::{Composer, Shown};
+use crate::{coverage, links, listing};
+
+/// Builds the book of the repository at `root`. Returns the folder of its pages.
+///
+/// # Errors
+/// What a chapter asks for and is not there; links that lead nowhere; lines of the steps that no chapter shows. All that
+/// can be told at once is.
+pub fn build(root: &Path) -> Result<PathBuf> {
+    let composer = Arc::new(Mutex::new(Composer::new(root)));
+    let mut book = MDBook::load(root.join("book"))?;
+    book.with_preprocessor(Composing(Arc::clone(&composer)));
+    book.build()?;
+    let pages = book.build_dir_for("html");
+    let shown = &composer.lock().unwrap_or_else(PoisonError::into_inner).shown;
+    copy_sources(root, &pages, shown)?;
+    let mut faults: Vec<String> =
+        links::dead(&pages)?.into_iter().map(|link| format!("dead link: {link}")).collect();
+    faults.extend(coverage::gaps(root, shown)?.into_iter().map(|gap| format!("in no chapter: {gap}")));
+    if faults.is_empty() {
+        return Ok(pages);
+    }
+    bail!("the book is not right:\n  {}", faults.join("\n  "))
+}
+
+/// Copies the files that listings lead to.
+fn copy_sources(root: &Path, pages: &Path, shown: &Shown) -> Result<()> {
+    for path in shown.keys() {
+        let copy = pages.join(listing::SOURCES).join(format!("{}.txt", path.display()));
+        fs::create_dir_all(copy.parent().expect("it is below the pages"))
+            .and_then(|()| fs::copy(root.join(path), &copy))
+            .with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// mdbook's idea of what a [`Composer`] does.
+struct Composing(Arc<Mutex<Composer>>);
+
+impl Preprocessor for Composing {
+    fn name(&self) -> &'static str {
+        "composing"
+    }
+
+    fn run(&self, _: &PreprocessorContext, mut book: Book) -> Result<Book> {
+        let mut composer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        book.for_each_mut(|item| {
+            let BookItem::Chapter(chapter) = item else { return };
+            let Some(path) = chapter.source_path.as_ref().filter(|_| result.is_ok()) else { return };
+            match composer.compose(path, &chapter.content) {
+                Ok(text) => chapter.content = text,
+                Err(error) => result = Err(error),
+            }
+        });
+        result.map(|()| book)
+    }
+}
