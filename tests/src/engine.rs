@@ -37,8 +37,10 @@ impl Engine {
 
     /// The engine's program.
     pub fn program() -> PathBuf {
-        let test = std::env::current_exe().expect("this test's program");
-        let directory = test.ancestors().nth(2).expect("cargo puts tests below the programs' directory");
+        let this = std::env::current_exe().expect("this program");
+        let directory = this.parent().expect("a program in a directory");
+        // Cargo puts tests below the programs' directory.
+        let directory = directory.parent().filter(|_| directory.ends_with("deps")).unwrap_or(directory);
         let program = directory.join("mini-docker");
         assert!(program.exists(), "{} is not there: run `cargo build` first", program.display());
         program

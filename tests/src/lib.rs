@@ -11,6 +11,7 @@ pub mod network;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;
+pub mod transcript;
 pub mod user;
 
 use std::process::{Command, Output};
