@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+
+use crate::mounts;
 
 /// The user to be known.
 pub struct Account<'a> {
@@ -22,9 +23,7 @@ impl Account<'_> {
     /// Gives this thread, and what it starts, mounts of its own, in which `/etc` knows root and this user. The files lie
     /// in `folder`.
     pub fn bring(&self, folder: &Path) {
-        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may make a mount namespace");
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+        mounts::own();
         let Self { name, id, home, subordinate } = self;
         let spans = subordinate.map(|first| format!("{name}:{first}:65536\n")).unwrap_or_default();
         let home = home.display();

@@ -27,33 +27,55 @@ const POSTGRES: &str = "mkdir /etc/postgresql-common && \
     apt-get install -y -qq --no-install-recommends postgresql && \
     rm -r /usr/lib/*/libLLVM* /usr/lib/postgresql/*/lib/bitcode";
 
+/// What is done in a container to install the programs that show processes.
+const PROCPS: &str = "apt-get install -y -qq --no-install-recommends procps";
+
 /// The layers, made on first use. That takes a minute or two and Debian's packages.
 pub fn debian() -> &'static Debian {
     static MADE: OnceLock<Debian> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let cache = Engine::program().with_file_name("testbed-debian");
-        fs::create_dir_all(&cache).expect("a folder below the target directory");
-        // Several test programs may come here at once.
-        let lock = File::create(cache.join("lock")).expect("our own folder");
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("our own lock");
-        let at = |name: &str| cache.join(name).with_extension("tar");
-        let made = Debian { base: at("base"), redis: at("redis"), postgres: at("postgres") };
-        let fresh = at("fresh");
-        if !made.base.exists() {
-            let mut make = Command::new("mmdebstrap");
-            make.args(["--variant=minbase", &codename()]).arg(&fresh);
-            let done = network::of_the_host(|| output(&mut make));
-            assert!(done.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&done.stderr));
-            fs::rename(&fresh, &made.base).expect("our own folder");
-        }
-        for (layer, line) in [(&made.redis, REDIS), (&made.postgres, POSTGRES)] {
-            if !layer.exists() {
-                network::of_the_host(|| install(&made.base, line, &fresh));
-                fs::rename(&fresh, layer).expect("our own folder");
-            }
-        }
-        made
+    MADE.get_or_init(|| Debian { base: base(), redis: redis(), postgres: added("postgres", POSTGRES) })
+}
+
+/// The base system alone.
+pub fn base() -> PathBuf {
+    made("base", |fresh| {
+        let mut make = Command::new("mmdebstrap");
+        make.args(["--variant=minbase", &codename()]).arg(fresh);
+        let done = network::of_the_host(|| output(&mut make));
+        assert!(done.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&done.stderr));
     })
+}
+
+/// The layer with Redis alone.
+pub fn redis() -> PathBuf {
+    added("redis", REDIS)
+}
+
+/// A layer with `ps` and `top`.
+pub fn procps() -> PathBuf {
+    added("procps", PROCPS)
+}
+
+/// The layer that `line` adds to the base system.
+fn added(name: &str, line: &str) -> PathBuf {
+    let base = base();
+    made(name, |fresh| network::of_the_host(|| install(&base, line, fresh)))
+}
+
+/// A layer that `make` makes unless it is there.
+fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let cache = Engine::program().with_file_name("testbed-debian");
+    fs::create_dir_all(&cache).expect("a folder below the target directory");
+    let layer = cache.join(name).with_extension("tar");
+    // Several test programs may come here at once.
+    let lock = File::create(cache.join("lock")).expect("our own folder");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("our own lock");
+    if !layer.exists() {
+        let fresh = cache.join("fresh.tar");
+        make(&fresh);
+        fs::rename(&fresh, &layer).expect("our own folder");
+    }
+    layer
 }
 
 /// Runs `line` in a container of `base`, with the host's packages at hand, and packs what it wrote into `layer`.

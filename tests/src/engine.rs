@@ -7,11 +7,12 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::rootfs::Rootfs;
-use crate::{network, output, stdout, until};
+use crate::{mounts, network, output, stdout, until};
 
 /// mini-docker on empty folders.
 pub struct Engine {
     folder: TempDir,
+    is_in_memory: bool,
 }
 
 impl Engine {
@@ -22,7 +23,15 @@ impl Engine {
         // As /var/lib and /run: a container's root that is nobody here must be able to come to its files.
         let everybody = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), everybody).expect("a directory of our own");
-        Self { folder }
+        Self { folder, is_in_memory: false }
+    }
+
+    /// An engine without images that keeps everything in memory, for large ones.
+    pub fn in_memory() -> Self {
+        let mut engine = Self::new();
+        mounts::in_memory(engine.folder());
+        engine.is_in_memory = true;
+        engine
     }
 
     /// An engine with an image `busybox` that has a shell, and a user called `user`.
@@ -156,6 +165,9 @@ impl Drop for Engine {
             until("no address is taken", || self.leases().is_empty());
             until("no container stays", || is_empty(self.data().join("containers")));
             until("no name stays", || is_empty(self.data().join("names")));
+        }
+        if self.is_in_memory {
+            mounts::forget(self.folder());
         }
     }
 }

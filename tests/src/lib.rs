@@ -4,9 +4,11 @@
 //! its own mount namespace, so nothing outlives it.
 
 pub mod accounts;
+pub mod course;
 pub mod debian;
 pub mod engine;
 pub mod http;
+pub mod mounts;
 pub mod network;
 pub mod proxy;
 pub mod registry;

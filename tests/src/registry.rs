@@ -22,9 +22,13 @@ pub const AUTH: &str = "c3R1ZGVudDpjaGFsaw==";
 /// The two as `htpasswd -B` writes them.
 const HTPASSWD: &str = "student:$2y$05$abcdefghijklmnopqrstuulSvK6issof5RJr8TnRG5W8OA1EwMK1C\n";
 
-/// A running registry. Dropped, it is stopped and its content removed.
+/// Settings of a storage that nobody may change.
+const READ_ONLY: &str = "maintenance: {uploadpurging: {enabled: false}, readonly: {enabled: true}}";
+
+/// A running registry. Dropped, it is stopped and its own content removed.
 pub struct Registry {
     directory: TempDir,
+    content: PathBuf,
     port: u16,
     server: Option<Child>,
 }
@@ -107,27 +111,71 @@ impl Registry {
         Self::with_settings("auth: {htpasswd: {realm: classroom, path: HTPASSWD}}\n")
     }
 
+    /// Starts one with content that is there already, and does not change it.
+    pub fn serve(content: &Path) -> Self {
+        crate::network::own();
+        let mut registry = Self::stopped();
+        content.clone_into(&mut registry.content);
+        registry.find_port(READ_ONLY, "");
+        registry
+    }
+
+    /// Starts one whose content is kept, to be served later.
+    pub fn fill(content: &Path) -> Self {
+        crate::network::own();
+        let mut registry = Self::stopped();
+        content.clone_into(&mut registry.content);
+        registry.find_port("delete: {enabled: true}", "");
+        registry
+    }
+
+    /// Starts one with content that is there already on this port of the host itself; why not, if it ends at once.
+    pub fn serve_at(port: u16, content: &Path) -> Result<Self, String> {
+        let mut registry = Self::stopped();
+        content.clone_into(&mut registry.content);
+        registry.port = port;
+        registry.configure(READ_ONLY, "");
+        registry.server = registry.launch();
+        if registry.server.is_some() { Ok(registry) } else { Err(registry.log()) }
+    }
+
     fn with_settings(settings: &str) -> Self {
         crate::network::own();
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let at = |name: &str| directory.path().join(name).display().to_string();
-        fs::write(at("htpasswd"), HTPASSWD).expect("a fresh directory");
-        let settings = settings.replace("HTPASSWD", &at("htpasswd"));
-        let content = at("content");
-        let mut registry = Self { directory, port: 0, server: None };
-        // Somebody may have the port; then the registry ends at once.
-        while registry.server.is_none() {
-            registry.port = free_port();
-            let config = format!(
-                "version: 0.1\nlog: {{level: error}}\n\
-                 storage: {{filesystem: {{rootdirectory: {content}}}, delete: {{enabled: true}}}}\n\
-                 http: {{addr: \"127.0.0.1:{}\"}}\n{settings}",
-                registry.port
-            );
-            fs::write(registry.directory.path().join("config.yml"), config).expect("a fresh directory");
-            registry.server = registry.launch();
-        }
+        let mut registry = Self::stopped();
+        let users = registry.directory.path().join("htpasswd");
+        fs::write(&users, HTPASSWD).expect("a fresh directory");
+        registry.find_port(
+            "delete: {enabled: true}",
+            &settings.replace("HTPASSWD", &users.display().to_string()),
+        );
         registry
+    }
+
+    fn stopped() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let content = directory.path().join("content");
+        Self { directory, content, port: 0, server: None }
+    }
+
+    /// Starts it on a free port.
+    fn find_port(&mut self, storage: &str, settings: &str) {
+        // Somebody may have the port; then the registry ends at once.
+        while self.server.is_none() {
+            self.port = free_port();
+            self.configure(storage, settings);
+            self.server = self.launch();
+        }
+    }
+
+    fn configure(&self, storage: &str, settings: &str) {
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}, {storage}}}\n\
+             http: {{addr: \"127.0.0.1:{}\"}}\n{settings}",
+            self.content.display(),
+            self.port
+        );
+        fs::write(self.directory.path().join("config.yml"), config).expect("a directory of our own");
     }
 
     /// Starts it again, on the same port, with the content it had.
@@ -181,7 +229,7 @@ impl Registry {
 
     /// Its content: `docker/registry/v2/…`.
     pub fn content(&self) -> PathBuf {
-        self.directory.path().join("content")
+        self.content.clone()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -228,6 +276,11 @@ impl Registry {
             &content,
         );
         Blob { digest, content }
+    }
+
+    /// Makes a blob of one repository known in another.
+    pub fn mount_blob(&self, repository: &str, digest: &str, from: &str) {
+        self.send("POST", &format!("/v2/{repository}/blobs/uploads/?mount={digest}&from={from}"), "", b"");
     }
 
     /// Uploads a manifest or index under a tag.
@@ -327,7 +380,8 @@ fn access(line: &str) -> Option<Access> {
     })
 }
 
-fn descriptor(media_type: &str, blob: &Blob) -> Value {
+/// How a manifest points to a blob.
+pub fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.content.len() })
 }
 
@@ -374,7 +428,8 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     .collect()
 }
 
-fn compress(tar: &[u8], compression: Compression) -> Vec<u8> {
+/// A layer's tar, compressed.
+pub fn compress(tar: &[u8], compression: Compression) -> Vec<u8> {
     match compression {
         Compression::None => tar.to_vec(),
         Compression::Gzip => {

@@ -3,6 +3,7 @@
 mod bench;
 mod book;
 mod command;
+mod course_registry;
 mod demo;
 mod leaks;
 mod setup;
@@ -32,6 +33,8 @@ enum Chore {
     Bench(bench::Options),
     /// Build the book
     Book,
+    /// Serve the images that courses name from a registry on this machine
+    CourseRegistry(course_registry::Options),
     /// Run the tests that need cgroup v2 in a virtual machine
     Vm(vm::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => options.run(),
         Chore::Bench(options) => options.run(),
         Chore::Book => book::run(),
+        Chore::CourseRegistry(options) => options.run(),
         Chore::Vm(options) => options.run(),
     };
     match done {

@@ -55,7 +55,7 @@ impl Session {
     pub fn start(setting: &Setting, with_user: bool) -> Self {
         // First, since it gives this thread other mounts.
         let user = with_user.then(User::without_image);
-        let engine = Engine::new();
+        let engine = Engine::in_memory();
         if let Some(registries) = &setting.registries {
             fs::create_dir_all(engine.data()).expect("our own folder");
             fs::write(engine.data().join("registries.json"), registries).expect("our own folder");
