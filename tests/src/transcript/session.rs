@@ -21,7 +21,7 @@ pub struct Setting {
 /// A host with an engine, and a shell for each user.
 ///
 /// Root's shell is in namespaces of its own, in which it is process 1, the host's name is `host`, and the engine's
-/// folders are where they are by default. What it writes below `/root`, `/run` and `/var/lib` is gone in the end, and so is
+/// folders are where they are by default. `$STEPS` is the folder of this workspace's programs. What it writes below `/root`, `/run` and `/var/lib` is gone in the end, and so is
 /// whatever it started.
 pub struct Session {
     counterparts: Counterparts,
@@ -41,11 +41,13 @@ for folder in /var/lib /run; do
     mkdir -p "$FOLDER/over$folder" "$FOLDER/work$folder"
     mount -t overlay -o "lowerdir=$folder,upperdir=$FOLDER/over$folder,workdir=$FOLDER/work$folder" overlay $folder
 done
-mkdir -p "$DATA" "$EXEC" /var/lib/mini-docker /run/mini-docker
+mkdir -p "$DATA" "$EXEC" /var/lib/mini-docker /run/mini-docker "$FOLDER/programs"
+mount --bind "$PROGRAMS" "$FOLDER/programs"
+export STEPS="$FOLDER/programs"
 mount --bind "$DATA" /var/lib/mini-docker
 mount --bind "$EXEC" /run/mini-docker
 mount -t tmpfs -o mode=700 tmpfs /root
-unset DATA EXEC
+unset DATA EXEC PROGRAMS
 cd /root
 set +e
 "#;
@@ -60,11 +62,14 @@ impl Session {
             fs::create_dir_all(engine.data()).expect("our own folder");
             fs::write(engine.data().join("registries.json"), registries).expect("our own folder");
         }
+        let built = Engine::program().parent().expect("a program in a folder").to_owned();
+        let folder = fresh(&engine.folder().join("root"));
         let programs = engine.folder().join("bin");
         fs::create_dir(&programs).expect("our own folder");
-        std::os::unix::fs::symlink(Engine::program(), programs.join("mini-docker")).expect("a fresh folder");
+        // There in the shell's namespace only, where the repository itself may be out of sight.
+        let inside = folder.join("programs/mini-docker");
+        std::os::unix::fs::symlink(inside, programs.join("mini-docker")).expect("a fresh folder");
 
-        let folder = fresh(&engine.folder().join("root"));
         let mut bash = Command::new("unshare");
         bash.args(["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         // The terminal is to be that of a process in there.
@@ -72,7 +77,7 @@ impl Session {
         let path =
             format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
         bash.env_clear().env("PATH", path).env("HOME", "/root").env("TERM", "xterm").env("LANG", "C.UTF-8");
-        bash.env("DATA", engine.data()).env("EXEC", engine.exec());
+        bash.env("DATA", engine.data()).env("EXEC", engine.exec()).env("PROGRAMS", &built);
         let root = Shell::start(bash, HOST, &folder);
 
         let ordinary = user.as_ref().map(|user| {
@@ -87,7 +92,8 @@ impl Session {
             let path = path.parent().expect("a program in a folder").display().to_string();
             bash.env("PATH", format!("{path}:/usr/local/bin:/usr/bin:/bin"))
                 .env("TERM", "xterm")
-                .env("LANG", "C.UTF-8");
+                .env("LANG", "C.UTF-8")
+                .env("STEPS", &built);
             Shell::start(bash, "", &folder)
         });
         Self { counterparts: Counterparts::default(), ordinary, user, engine, root }

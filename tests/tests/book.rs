@@ -1,0 +1,43 @@
+//! The book's transcripts: every command in its chapters is run, and prints what the chapter says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testbed::course;
+use testbed::transcript::{self, Document};
+
+fn chapters() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../book/chapters")
+}
+
+/// Runs what is in a chapter.
+fn verify(chapter: &str) {
+    let (_registry, setting) = course::registry();
+    transcript::verify(&chapters().join(chapter), &setting);
+}
+
+/// The chapters with transcripts, and a test for each.
+macro_rules! chapters {
+    ($($name:ident: $file:literal,)*) => {
+        const CHAPTERS: &[&str] = &[$($file),*];
+        $(#[test]
+        fn $name() {
+            verify($file);
+        })*
+    };
+}
+
+chapters! {
+    opening: "opening.md",
+    chroot: "01-chroot.md",
+}
+
+#[test]
+fn no_chapter_is_left_out() {
+    for entry in fs::read_dir(chapters()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let has_commands = !Document::read(&path).commands().is_empty();
+        assert_eq!(has_commands, CHAPTERS.contains(&name), "{name}");
+    }
+}
