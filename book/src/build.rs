@@ -12,24 +12,39 @@ use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use crate::chapter::{Composer, Shown};
 use crate::{coverage, links, listing};
 
-/// Builds the book of the repository at `root`. Returns the folder of its pages.
+/// Builds the book of the repository at `root`, where its settings say. Returns the folder of its pages.
+///
+/// # Errors
+/// As [`build_in`].
+pub fn build(root: &Path) -> Result<PathBuf> {
+    let book = MDBook::load(root.join("book"))?;
+    let pages = book.build_dir_for("html");
+    finish(book, root, &pages)?;
+    Ok(pages)
+}
+
+/// Builds the book of the repository at `root` into `pages`.
 ///
 /// # Errors
 /// What a chapter asks for and is not there; links that lead nowhere; lines of the steps that no chapter shows. All that
 /// can be told at once is.
-pub fn build(root: &Path) -> Result<PathBuf> {
-    let composer = Arc::new(Mutex::new(Composer::new(root)));
+pub fn build_in(root: &Path, pages: &Path) -> Result<()> {
     let mut book = MDBook::load(root.join("book"))?;
+    pages.clone_into(&mut book.config.build.build_dir);
+    finish(book, root, pages)
+}
+
+fn finish(mut book: MDBook, root: &Path, pages: &Path) -> Result<()> {
+    let composer = Arc::new(Mutex::new(Composer::new(root)));
     book.with_preprocessor(Composing(Arc::clone(&composer)));
     book.build()?;
-    let pages = book.build_dir_for("html");
     let shown = &composer.lock().unwrap_or_else(PoisonError::into_inner).shown;
-    copy_sources(root, &pages, shown)?;
+    copy_sources(root, pages, shown)?;
     let mut faults: Vec<String> =
-        links::dead(&pages)?.into_iter().map(|link| format!("dead link: {link}")).collect();
+        links::dead(pages)?.into_iter().map(|link| format!("dead link: {link}")).collect();
     faults.extend(coverage::gaps(root, shown)?.into_iter().map(|gap| format!("in no chapter: {gap}")));
     if faults.is_empty() {
-        return Ok(pages);
+        return Ok(());
     }
     bail!("the book is not right:\n  {}", faults.join("\n  "))
 }
