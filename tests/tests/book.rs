@@ -30,6 +30,7 @@ macro_rules! chapters {
 chapters! {
     opening: "opening.md",
     chroot: "01-chroot.md",
+    pid_namespace: "02-pid-namespace.md",
 }
 
 #[test]
