@@ -57,20 +57,19 @@ impl Engine {
 
     /// Makes an image of a container: its own, with what it changed as one more layer.
     pub fn commit(&self, container: &Container, request: &Request) -> Result<Committed> {
-        let mut freezes = request.pause != Some(false) && self.state(container)?.status == Status::Running;
-        let mut warning = None;
-        if freezes && let Err(error) = self.freeze(container, true) {
+        let freezes = request.pause != Some(false) && self.state(container)?.status == Status::Running;
+        let (mut frozen, mut warning) = (None, None);
+        match freezes.then(|| self.freeze_meanwhile(container)).transpose() {
+            Ok(connection) => frozen = connection,
             // An ordinary user's may have no cgroup, and nobody could make images of those.
-            if !self.is_rootless() || request.pause.is_some() {
-                return Err(error);
+            Err(error) if self.is_rootless() && request.pause.is_none() => {
+                warning = Some(format!("The container goes on meanwhile: {error}"));
             }
-            freezes = false;
-            warning = Some(format!("The container goes on meanwhile: {error}"));
+            Err(error) => return Err(error),
         }
         let made = self.commit_still(container, request);
-        // It may have been killed meanwhile.
-        if freezes && self.state(container)?.status == Status::Paused {
-            self.freeze(container, false)?;
+        if let Some(connection) = frozen {
+            self.thaw(container, connection)?;
         }
         let id = made?;
         let (remark, image) = (request.message.as_deref().unwrap_or_default(), id.to_string());

@@ -49,6 +49,8 @@ pub enum Frame {
     /// To the shim: freeze the container's processes, or let them go on. The answer is [`Frame::Done`] or
     /// [`Frame::Failed`].
     Freeze(bool),
+    /// To the shim: freeze them until I say otherwise or am gone. The answer is the same.
+    FreezeForMe,
     /// From the shim: what was asked for is done.
     Done,
     /// From the shim: the container runs.
@@ -84,6 +86,7 @@ impl Frame {
             Self::Stop(signal) => (13, vec![*signal]),
             Self::Freeze(frozen) => (11, vec![u8::from(*frozen)]),
             Self::Done => (12, Vec::new()),
+            Self::FreezeForMe => (14, Vec::new()),
             Self::Names(servers) => {
                 (10, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").into_bytes())
             }
@@ -109,6 +112,7 @@ impl Frame {
             (13, &[signal]) => Self::Stop(signal),
             (11, &[frozen]) => Self::Freeze(frozen != 0),
             (12, []) => Self::Done,
+            (14, []) => Self::FreezeForMe,
             (10, servers) => {
                 let servers = std::str::from_utf8(servers).ok()?.split_whitespace();
                 Self::Names(servers.map(|server| server.parse().ok()).collect::<Option<_>>()?)

@@ -129,6 +129,25 @@ impl Engine {
 
     /// Freezes a container's processes, or lets them go on.
     pub fn freeze(&self, container: &Container, frozen: bool) -> Result<()> {
+        self.ask_to_freeze(container, frozen, &Frame::Freeze(frozen)).map(drop)
+    }
+
+    /// Freezes a container's processes until [`Engine::thaw`], or the end of the connection: with this command's, whatever
+    /// becomes of it.
+    pub(crate) fn freeze_meanwhile(&self, container: &Container) -> Result<Connection> {
+        self.ask_to_freeze(container, true, &Frame::FreezeForMe)
+    }
+
+    /// Lets those processes go on, if they are still there.
+    pub(crate) fn thaw(&self, container: &Container, mut connection: Connection) -> Result<()> {
+        if self.state(container)?.status == Status::Paused {
+            connection.send(&Frame::Freeze(false))?;
+            answer(&mut connection)?;
+        }
+        Ok(())
+    }
+
+    fn ask_to_freeze(&self, container: &Container, frozen: bool, frame: &Frame) -> Result<Connection> {
         let status = self.state(container)?.status;
         let refused = |what: &str| Err(Error::new(format!("Container {} is {what}", container.id)));
         match (frozen, status) {
@@ -139,8 +158,9 @@ impl Engine {
             (false, _) => return refused("not paused"),
         }
         let Some(mut connection) = self.connect(container)? else { return refused("not running") };
-        connection.send(&Frame::Freeze(frozen))?;
-        answer(&mut connection)
+        connection.send(frame)?;
+        answer(&mut connection)?;
+        Ok(connection)
     }
 
     /// Changes what a container may use, at once if it runs. If not all of it can be had, nothing is changed.

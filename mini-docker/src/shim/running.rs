@@ -140,7 +140,9 @@ impl Running {
                     watch.begin(engine, &self.container)?;
                 }
             }
-            self.traffic.forget_gone();
+            if self.traffic.forget_gone() {
+                forgive(self.set_frozen(false, note));
+            }
             if turn.others[0] {
                 self.accept(listener);
             }
@@ -184,11 +186,9 @@ impl Running {
                     forgive(self.freeze(false));
                 }
             }
-            Frame::Freeze(frozen) => {
-                let done = self.freeze(frozen).and_then(|()| note(Change::Frozen(frozen)));
-                if done.is_ok() {
-                    self.frozen = frozen;
-                }
+            Frame::Freeze(_) | Frame::FreezeForMe => {
+                let done = self.set_frozen(frame != Frame::Freeze(false), note);
+                self.traffic.clients[client].freezes |= frame == Frame::FreezeForMe && done.is_ok();
                 let answer = done.map_or_else(
                     |error| Frame::Failed { code: 1, message: error.to_string() },
                     |()| Frame::Done,
@@ -199,6 +199,14 @@ impl Running {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Freezes the container's processes, or lets them go on, and records it. From here on nobody's going undoes it.
+    fn set_frozen(&mut self, frozen: bool, note: &mut dyn FnMut(Change) -> Result<()>) -> Result<()> {
+        self.freeze(frozen)?;
+        self.frozen = frozen;
+        self.traffic.clients.iter_mut().for_each(|client| client.freezes = false);
+        note(Change::Frozen(frozen))
     }
 
     /// Freezes the container's processes, or lets them go on.

@@ -49,13 +49,15 @@ pub(super) struct Client {
     owns_stdin: bool,
     /// Whether it has sent input.
     feeds: bool,
+    /// Whether the container is frozen for as long as it stays.
+    pub(super) freezes: bool,
     /// Whether it has gone.
     gone: bool,
 }
 
 impl Client {
     pub(super) fn new(connection: Connection, attached: bool, owns_stdin: bool) -> Self {
-        Self { connection, attached, owns_stdin, feeds: false, gone: false }
+        Self { connection, attached, owns_stdin, feeds: false, freezes: false, gone: false }
     }
 
     /// Sends a frame. A client that cannot be reached has gone; the container does not mind.
@@ -268,13 +270,15 @@ impl Traffic {
         }
     }
 
-    /// Lets go of the clients that have gone.
-    pub(super) fn forget_gone(&mut self) {
+    /// Lets go of the clients that have gone; whether the container was frozen for one of them.
+    pub(super) fn forget_gone(&mut self) -> bool {
+        let was_frozen = self.clients.iter().any(|client| client.gone && client.freezes);
         let input_ends = self.clients.iter().any(|client| client.gone && client.owns_stdin);
         self.clients.retain(|client| !client.gone);
         if input_ends {
             self.end_input();
         }
+        was_frozen
     }
 
     /// The process has ended. What it wrote is in the pipes; with a container's first process, so the kernel sees to it, all
