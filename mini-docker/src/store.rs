@@ -9,6 +9,7 @@
 //!                    upper/ work/     its writable layer
 //!                    ID-json.log      its output
 //! DATA/names/NAME                     a link to the ID; making it is what makes a name unique
+//! DATA/names.lock                     held by whoever removes such a link
 //! EXEC/containers/ID/                 exists while something is under way: the list of what a crash may have
 //!                                     left behind. Lies in memory, so a reboot empties it
 //! ```
@@ -138,6 +139,8 @@ impl Containers {
 
     /// Takes back a name that `id` has claimed.
     pub fn release_name(&self, id: &str, name: &str) -> Result<()> {
+        // Nobody gives the name to another between the look and the removal.
+        let _lock = self.lock_names()?;
         if self.owner(name)?.as_deref() == Some(id) { files::remove(&self.name_path(name)) } else { Ok(()) }
     }
 
@@ -150,13 +153,30 @@ impl Containers {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::file("make", &path, error)),
             }
-            let Some(owner) = self.owner(name)? else { continue };
-            if self.directory(&owner).exists() {
-                return Ok(Some(owner));
+            match self.owner(name)? {
+                None => {}
+                // What a rename that was killed has got as far as.
+                Some(owner) if owner == id => return Ok(None),
+                Some(owner) if !self.is_stale(name, &owner)? => return Ok(Some(owner)),
+                Some(owner) => self.release_name(&owner, name)?,
             }
-            // Its container is gone: a crash came between the two removals.
-            files::remove(&path)?;
         }
+    }
+
+    fn lock_names(&self) -> Result<Lock> {
+        Lock::create(&self.data.join("names.lock"))
+    }
+
+    /// Whether a name that points at `owner` is nobody's: a crash came before its removal.
+    fn is_stale(&self, name: &str, owner: &str) -> Result<bool> {
+        if !self.directory(owner).exists() {
+            return Ok(true);
+        }
+        let has_another =
+            || -> Result<bool> { Ok(self.read(owner)?.is_some_and(|container| container.name != name)) };
+        // Who is about to give it this name holds its record.
+        let record = self.directory(owner).join(RECORD_LOCK);
+        Ok(has_another()? && Lock::try_exclusive(&record)?.is_some() && has_another()?)
     }
 
     /// The ID that `name` points at.
@@ -204,13 +224,6 @@ impl Containers {
         Lock::is_held(&self.lock_path(id))
     }
 
-    /// Holds container `id`, waiting for its shim to end; `None` if it was removed meanwhile.
-    pub fn hold(&self, id: &str) -> Result<Option<Held>> {
-        let path = self.lock_path(id);
-        let lock = Lock::exclusive(&path)?.filter(|lock| lock.is_still(&path));
-        Ok(lock.map(|lock| Held { id: id.to_owned(), lock, directory: self.directory(id) }))
-    }
-
     /// Holds container `id`, if nobody does.
     pub fn try_hold(&self, id: &str) -> Result<Option<Held>> {
         try_hold(id, self.directory(id))
@@ -239,6 +252,9 @@ impl Containers {
     pub fn rename(&self, id: &str, name: &str) -> Result<()> {
         let mut old = None;
         let amended = self.amend(id, |container| {
+            if container.name == name {
+                return Err(Error::new("Renaming a container with the same name as its current name"));
+            }
             self.claim_name(id, Some(name))?;
             old = Some(std::mem::replace(&mut container.name, name.to_owned()));
             Ok(())
@@ -283,6 +299,7 @@ impl Containers {
         if names::is_valid(name)
             && let Some(id) = self.owner(name)?
             && let Some(container) = self.read(&id)?
+            && container.name == name
         {
             return Ok(container);
         }
@@ -337,12 +354,28 @@ impl Containers {
             for entry in entries(&self.data.join("containers"))? {
                 if let Some(id) = entry.strip_prefix(GONE) {
                     ids.push(id.to_owned());
-                } else if self.read(&entry)?.is_none() {
+                    continue;
+                }
+                let is_abandoned = match self.read(&entry)? {
+                    None => true,
+                    // One that a reboot has ended before it could remove itself.
+                    Some(container) => {
+                        container.host_config.auto_remove && self.state(&entry)?.status == Status::Exited
+                    }
+                };
+                if is_abandoned {
                     ids.push(entry);
                 }
             }
             ids.sort();
             ids.dedup();
+            for name in entries(&self.data.join("names"))? {
+                if let Some(owner) = self.owner(&name)?
+                    && self.is_stale(&name, &owner)?
+                {
+                    self.release_name(&owner, &name)?;
+                }
+            }
         }
         let mut abandoned = Vec::new();
         for id in ids {

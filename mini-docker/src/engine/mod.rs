@@ -302,16 +302,24 @@ impl Engine {
 
     /// Removes a container; whether it was still there.
     fn take_away(&self, container: &Container, force: bool, volumes: bool) -> Result<bool> {
-        if self.state(container)?.status.is_alive() {
-            if !force {
-                return Err(Error::new(format!(
-                    "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                    container.name
-                )));
+        let held = loop {
+            if self.state(container)?.status.is_alive() {
+                if !force {
+                    return Err(Error::new(format!(
+                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                        container.name
+                    )));
+                }
+                self.end(container, libc::SIGKILL as u8, None)?;
             }
-            self.end(container, libc::SIGKILL as u8, None)?;
-        }
-        let Some(held) = self.containers.hold(&container.id)? else { return Ok(false) };
+            match self.hold_resting(container) {
+                Ok(Some(held)) => break held,
+                // Somebody has started it between our looks.
+                Ok(None) => {}
+                Err(error) if error.is_missing() => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        };
         self.clean_cgroup(container)?;
         self.release_networks(container)?;
         // From now on no other container can be made of its volumes.
