@@ -88,7 +88,16 @@ impl Networks {
     /// Holds off everybody else who would change networks, or who belongs to them.
     pub fn lock(&self) -> Result<Lock> {
         files::make_dir(&self.data, true)?;
-        Lock::create(&self.data.join("lock"))
+        let lock = Lock::create(&self.data.join("lock"))?;
+        // A record that is being written now is a killed command's.
+        let failed = |error| Error::file("read", &self.data, error);
+        for entry in fs::read_dir(&self.data).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                files::remove(&path)?;
+            }
+        }
+        Ok(lock)
     }
 
     fn path(&self, name: &str) -> PathBuf {

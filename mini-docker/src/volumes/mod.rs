@@ -90,9 +90,22 @@ impl Volumes {
         Self { data: data.to_owned() }
     }
 
-    /// Waits until nobody else is at work on volumes.
+    /// Waits until nobody else is at work on volumes. What is half-made or half-gone then is a killed command's, and
+    /// removed.
     pub fn hold(&self) -> Result<Hold> {
-        Lock::create(&self.data.join("volumes.lock")).map(Hold)
+        let hold = Lock::create(&self.data.join("volumes.lock")).map(Hold)?;
+        for entry in self.entries()? {
+            let path = self.directory(&entry);
+            if entry.starts_with(GONE) {
+                files::remove(&path)?;
+            } else if !path.join("volume.json").exists() {
+                // It got no files before its record; so what has some is nothing of ours.
+                files::remove(&path.join("volume.tmp"))?;
+                files::remove_empty(&path.join("_data"))?;
+                files::remove_empty(&path)?;
+            }
+        }
+        Ok(hold)
     }
 
     fn directory(&self, name: &str) -> PathBuf {
@@ -174,10 +187,6 @@ impl Volumes {
 
     /// Removes a volume with what is in it, whoever uses it.
     pub fn remove(&self, _hold: &Hold, name: &str) -> Result<()> {
-        // What earlier commands could not finish.
-        for entry in self.entries()?.iter().filter(|entry| entry.starts_with(GONE)) {
-            files::remove(&self.directory(entry))?;
-        }
         let (path, gone) = (self.directory(name), self.directory(&format!("{GONE}{name}")));
         match fs::rename(&path, &gone) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
