@@ -197,24 +197,35 @@ struct Run {
 impl Shim<'_> {
     /// Starts the container. If that fails, nothing is left of the attempt.
     fn run(&mut self, launch: Launch, supplies: Supplies, size: Option<(u16, u16)>) -> Result<Run> {
-        match Running::start(self.engine, &self.container, &launch, &supplies, size) {
-            Ok(running) => {
-                self.state = State {
-                    status: Status::Running,
-                    pid: running.traffic.child.pid().as_raw(),
-                    started_at: logs::now(),
-                    finished_at: String::new(),
-                    restart_count: self.state.restart_count,
-                    health: running.health.as_ref().map(|watch| watch.health.clone()),
-                    ..State::default()
-                };
-                self.engine.containers().write_state(&self.container, &self.state)?;
-                self.tell_start()?;
-                Ok(Run { launch, running, supplies })
-            }
+        let started = Running::start(self.engine, &self.container, &launch, &supplies, size);
+        match started.and_then(|running| self.record_start(running)) {
+            Ok(running) => Ok(Run { launch, running, supplies }),
             Err(error) => {
                 let tidied = remove_cgroup(&launch);
                 self.release_networks().and(tidied).map_or_else(Err, |()| Err(error))
+            }
+        }
+    }
+
+    /// Records that the container runs. One of which that cannot be recorded is ended.
+    fn record_start(&mut self, running: Running) -> Result<Running> {
+        let state = State {
+            status: Status::Running,
+            pid: running.traffic.child.pid().as_raw(),
+            started_at: logs::now(),
+            finished_at: String::new(),
+            restart_count: self.state.restart_count,
+            health: running.health.as_ref().map(|watch| watch.health.clone()),
+            ..State::default()
+        };
+        let before = std::mem::replace(&mut self.state, state);
+        let recorded = self.engine.containers().write_state(&self.container, &self.state);
+        match recorded.and_then(|()| self.tell_start()) {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                self.state = before;
+                runtime::start::end(&running.traffic.child)?;
+                Err(error)
             }
         }
     }
