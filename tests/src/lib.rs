@@ -13,6 +13,7 @@ pub mod network;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;
+pub mod stages;
 pub mod transcript;
 pub mod user;
 
