@@ -31,6 +31,7 @@ chapters! {
     opening: "opening.md",
     chroot: "01-chroot.md",
     pid_namespace: "02-pid-namespace.md",
+    cgroups: "03-cgroups.md",
 }
 
 #[test]
