@@ -32,6 +32,7 @@ chapters! {
     chroot: "01-chroot.md",
     pid_namespace: "02-pid-namespace.md",
     cgroups: "03-cgroups.md",
+    overlay_layers: "04-overlay-layers.md",
 }
 
 #[test]
