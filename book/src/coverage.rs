@@ -11,7 +11,6 @@ use crate::source::Source;
 
 /// Steps whose chapters are still to be written.
 const TO_COME: &[&str] = &[
-    "steps/05-image-pull",
     "steps/06-networking",
     "steps/07-capabilities",
     "steps/08-seccomp",

@@ -33,6 +33,7 @@ chapters! {
     pid_namespace: "02-pid-namespace.md",
     cgroups: "03-cgroups.md",
     overlay_layers: "04-overlay-layers.md",
+    image_pull: "05-image-pull.md",
 }
 
 #[test]
