@@ -34,6 +34,8 @@ chapters! {
     cgroups: "03-cgroups.md",
     overlay_layers: "04-overlay-layers.md",
     image_pull: "05-image-pull.md",
+    networking: "06-networking.md",
+    capabilities: "07-capabilities.md",
 }
 
 #[test]
