@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use mini_docker::{hello, inside, terminal};
-use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use pid_namespace::init;
 use runtime::init::INIT;
@@ -19,12 +18,8 @@ fn main() -> ExitCode {
         terminal::restore();
         eprintln!("mini-docker: this is a bug of mini-docker's: {panic}");
     }));
-    // Rust ignores SIGPIPE, and then `mini-docker ps | head -1` is a failed write. Like any other command, end
-    // quietly when nobody reads any more; where a broken pipe is to be an error, it is ignored again.
-    // SAFETY: the default action is no handler of ours.
-    if unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.is_err() {
-        return ExitCode::FAILURE;
-    }
+    // Where a broken pipe is to be an error, it is ignored again.
+    chroot::program::end_when_nobody_reads();
     // The binary is also the one program in the built-in image.
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {
         return show_inside();

@@ -36,6 +36,7 @@ chapters! {
     image_pull: "05-image-pull.md",
     networking: "06-networking.md",
     capabilities: "07-capabilities.md",
+    seccomp: "08-seccomp.md",
 }
 
 #[test]

@@ -28,6 +28,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    chroot::program::end_when_nobody_reads();
     run(&Options::parse()).unwrap_or_else(|error| {
         eprintln!("chroot: {error}");
         ExitCode::from(125)

@@ -131,6 +131,14 @@ impl Program {
     }
 }
 
+/// Lets this process end when nobody reads what it prints any more, like any other command: Rust ignores SIGPIPE, and
+/// `chroot --dry-run … | head` would be a failed write.
+pub fn end_when_nobody_reads() {
+    // SAFETY: the default action is no handler of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .expect("SIGPIPE is a signal, and may have its default");
+}
+
 fn c_strings(texts: &[String]) -> Result<Vec<CString>, std::ffi::NulError> {
     texts.iter().map(|text| CString::new(text.as_bytes())).collect()
 }

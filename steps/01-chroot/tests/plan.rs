@@ -29,3 +29,11 @@ fn a_hybrid_host_shows_each_hierarchy() {
 fn a_host_without_cgroups() {
     assert!(!printed("35 24 0:31 / /home rw - ext4 /dev/sda1 rw\n").contains("cgroup"));
 }
+
+#[test]
+fn a_plan_of_which_nobody_reads_the_end() {
+    let line = format!("{} --dry-run / true | head -1", env!("CARGO_BIN_EXE_chroot"));
+    let output = testbed::output(std::process::Command::new("sh").args(["-c", &line]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Plan {\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -38,6 +38,7 @@ const OWN: [Namespaces; 5] =
     [Namespaces::MOUNT, Namespaces::UTS, Namespaces::IPC, Namespaces::PID, Namespaces::CGROUP];
 
 fn main() -> ExitCode {
+    chroot::program::end_when_nobody_reads();
     match run(&Options::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(report(&error)),

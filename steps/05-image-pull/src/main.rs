@@ -62,6 +62,7 @@ impl Progress for Lines {
 }
 
 fn main() -> ExitCode {
+    chroot::program::end_when_nobody_reads();
     ExitCode::from(run(&Arguments::parse()).unwrap_or_else(|error| report(&error)))
 }
 

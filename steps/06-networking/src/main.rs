@@ -39,6 +39,7 @@ enum Network {
 }
 
 fn main() -> ExitCode {
+    chroot::program::end_when_nobody_reads();
     ExitCode::from(run(&Options::parse()).unwrap_or_else(|error| report(&error)))
 }
 

@@ -37,6 +37,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    chroot::program::end_when_nobody_reads();
     ExitCode::from(run(&Options::parse()).unwrap_or_else(|error| report(&error)))
 }
 

@@ -5,15 +5,10 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nix::sys::signal::{SigHandler, Signal, signal};
 use runtime::own_program;
 
 fn main() -> ExitCode {
-    // Rust ignores SIGPIPE; like any other command, end quietly when nobody reads any more.
-    // SAFETY: the default action is no handler of ours.
-    if unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.is_err() {
-        return ExitCode::FAILURE;
-    }
+    chroot::program::end_when_nobody_reads();
     // First, since whatever is done before is done twice.
     if goes_into_a_container()
         && let Err(error) = own_program::run_read_only()
