@@ -42,6 +42,9 @@ fn top_shows_the_processes_with_their_numbers_on_the_host() {
         rows[1..].iter().map(|row| row[column].to_owned()).collect()
     };
     assert_eq!(pids(&by_ps, 0), pids(&rows, 1));
+    // Without -e too, by which ps would show only those of its own user and terminal.
+    let chosen = engine.ok(&["top", "box", "-o", "pid"]);
+    assert_eq!(chosen.lines().skip(1).map(str::trim_end).collect::<Vec<_>>(), pids(&rows, 1));
     insta::assert_snapshot!(engine.fails(&["top", "box", "-eo", "comm"]), @"1 Error: Couldn't find PID field in ps output");
     assert!(engine.fails(&["top", "box", "--nonsense"]).starts_with("1 Error: ps: "));
     engine.ok(&["kill", "box"]);

@@ -35,11 +35,17 @@ fn own_rows(processes: &[Process]) -> Result<Vec<Vec<String>>> {
 
 /// Those lines of `ps` that are about the container's processes.
 fn rows_of_ps(options: &[String], processes: &[Process]) -> Result<Vec<Vec<String>>> {
-    let output = Command::new("ps")
-        .args(options)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::kernel("run the host's ps (the package procps has it)", error))?;
+    let pids: Vec<i32> = processes.iter().map(|process| process.pid).collect();
+    let ps = |more: &[String]| {
+        let done = Command::new("ps").args(options).args(more).stdin(Stdio::null()).output();
+        done.map_err(|error| Error::kernel("run the host's ps (the package procps has it)", error))
+    };
+    // By itself it would show those of its own terminal. Some options, such as `f`, do not go with a choice of processes.
+    let chosen: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let mut output = ps(&[format!("-q{}", chosen.join(","))])?;
+    if !output.status.success() {
+        output = ps(&[])?;
+    }
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::new(format!(
@@ -47,7 +53,6 @@ fn rows_of_ps(options: &[String], processes: &[Process]) -> Result<Vec<Vec<Strin
             said.lines().next().unwrap_or("it failed, and did not say why")
         )));
     }
-    let pids: Vec<i32> = processes.iter().map(|process| process.pid).collect();
     choose(&String::from_utf8_lossy(&output.stdout), &pids)
 }
 
