@@ -208,7 +208,7 @@ fn style(template: &str) -> ProgressStyle {
 impl Progress for Printer {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Resolving { tag, repository } => {
+            Event::Resolved { tag, repository } => {
                 self.output.line(&format!("{tag}: Pulling from {repository}"));
             }
             Event::Layer { blob, state } => self.layer(blob, state),

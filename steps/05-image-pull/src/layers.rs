@@ -57,6 +57,16 @@ impl<'a> LayerPull<'a> {
         Self { store, registry, layers, diff_ids, chain, progress, next, give_up }
     }
 
+    /// Whether there is nothing to do.
+    pub(crate) fn is_done(&self) -> bool {
+        (0..self.layers.len()).all(|number| self.is_complete(number))
+    }
+
+    fn is_complete(&self, number: usize) -> bool {
+        self.store.layers().contains(&self.chain[number])
+            && self.store.layout().has(&self.layers[number].digest)
+    }
+
     /// Does it. Afterwards every layer is in the layer store and its blob in the layout.
     pub(crate) fn run(&self) -> Result<()> {
         for layer in self.layers {
@@ -118,9 +128,8 @@ impl<'a> LayerPull<'a> {
     /// Brings one layer as far as it goes without those below it. None if it is complete already.
     fn fetch(&self, number: usize) -> Result<Option<Staged>> {
         let (layer, chain) = (&self.layers[number], &self.chain[number]);
-        let (layout, layers) = (self.store.layout(), self.store.layers());
-        let complete = || layers.contains(chain) && layout.has(&layer.digest);
-        if complete() {
+        let layers = self.store.layers();
+        if self.is_complete(number) {
             self.tell(layer, LayerState::AlreadyExists);
             return Ok(None);
         }
@@ -128,7 +137,7 @@ impl<'a> LayerPull<'a> {
         // layer's: two pulls cannot wait for each other.
         let waiting = || self.tell(layer, LayerState::Waiting);
         let token = Token::take(&self.store.partial(&format!("{}{TOKEN}", chain.0.hex())), waiting)?;
-        if complete() {
+        if self.is_complete(number) {
             self.tell(layer, LayerState::AlreadyExists);
             return Ok(None);
         }

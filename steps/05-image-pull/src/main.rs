@@ -50,7 +50,7 @@ impl Progress for Lines {
     fn event(&self, event: Event<'_>) {
         let id = event.id().unwrap_or_default();
         match event {
-            Event::Resolving { tag, repository } => println!("{tag}: Pulling from {repository}"),
+            Event::Resolved { tag, repository } => println!("{tag}: Pulling from {repository}"),
             Event::Layer { state: LayerState::AlreadyExists, .. } => println!("{id}: Already exists"),
             Event::Layer { state: LayerState::PullComplete, .. } => println!("{id}: Pull complete"),
             Event::Layer { state: LayerState::Retrying { wait }, .. } => {

@@ -18,8 +18,8 @@ impl Progress for () {
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The manifest is asked for. Docker: `12: Pulling from library/debian`.
-    Resolving {
+    /// The registry has it. Docker: `12: Pulling from library/debian`.
+    Resolved {
         /// The tag or digest.
         tag: &'a str,
         /// The repository without its host.
@@ -70,7 +70,7 @@ impl Event<'_> {
     pub fn id(&self) -> Option<String> {
         match self {
             Self::Layer { blob, .. } => Some(short(blob)),
-            Self::Resolving { .. } => None,
+            Self::Resolved { .. } => None,
         }
     }
 }

@@ -80,15 +80,16 @@ pub fn pull(
     let registry =
         Registry::new(&reference, &options.registries, options.credentials.clone(), options.patience);
 
-    progress.event(Event::Resolving { tag: &reference.tag_or_digest(), repository: reference.path() });
     tracing::info!("asking {} for the manifest of {}", reference.host(), reference.familiar());
     let served = registry.manifest(&reference.tag_or_digest())?;
+    progress.event(Event::Resolved { tag: &reference.tag_or_digest(), repository: reference.path() });
     let chosen = choose(store, &registry, &reference, options, &served)?;
     tracing::info!(
         "the manifest is {} and has {} layers",
         chosen.descriptor.digest,
         chosen.manifest.layers.len()
     );
+    let was_here = store.layout().has(&chosen.manifest.config.digest);
     let (raw_config, config) = fetch_config(store, &registry, &reference, &chosen.manifest)?;
     let platform = config.platform();
     if let Some(wanted) = &options.platform
@@ -98,7 +99,11 @@ pub fn pull(
         return Err(Error::WrongPlatform { reference: reference.familiar(), wanted, actual });
     }
 
-    LayerPull::new(store, &registry, &chosen.manifest.layers, &config, progress).run()?;
+    // Of an image that is here, under whatever name, there is nothing to tell.
+    let layers = LayerPull::new(store, &registry, &chosen.manifest.layers, &config, progress);
+    if !was_here || !layers.is_done() {
+        layers.run()?;
+    }
 
     let layout = store.layout();
     layout.write_blob(&raw_config)?;

@@ -31,12 +31,11 @@ fn dockers_lines() {
     let name = format!("{}/team/app:1", server.host());
     let ids: Vec<&str> = pushed.layers.iter().map(|layer| &layer.digest[7..19]).collect();
     let digest = &pushed.manifest.digest;
-    for (word, status) in
-        [("Pull complete", "Downloaded newer image for"), ("Already exists", "Image is up to date for")]
-    {
+    for (is_new, status) in [(true, "Downloaded newer image for"), (false, "Image is up to date for")] {
         let output = image_pull(&root, &["--platform", "linux/amd64", &name]);
         assert!(output.status.success(), "{}", text(&output.stderr));
-        let layers: String = ids.iter().map(|id| format!("{id}: {word}\n")).collect();
+        let layers: String =
+            ids.iter().filter(|_| is_new).map(|id| format!("{id}: Pull complete\n")).collect();
         let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
         lines[1..3].sort();
         let mut expected: Vec<String> =
@@ -47,6 +46,9 @@ fn dockers_lines() {
         expected[1..3].sort();
         assert_eq!(lines, expected);
     }
+    // What the registry does not have is not said to be pulled.
+    let output = image_pull(&root, &[&format!("{}/team/app:2", server.host())]);
+    assert_eq!((output.status.success(), text(&output.stdout)), (false, String::new()));
 }
 
 #[test]
