@@ -8,6 +8,7 @@
 //!   use.lock   held shared by whoever is about to use something that no name holds yet
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -273,7 +274,10 @@ impl Store {
             Ok(removed)
         })?;
         if removed.contains(&Removal::Image(image.id)) {
-            removed.extend(self.collect(in_use)?.into_iter().map(Removal::Layer));
+            // From the top down, as they lie.
+            let (mut layers, chain) = (self.collect(in_use)?, image.config.chain());
+            layers.sort_by_key(|layer| Reverse(chain.iter().position(|other| other == layer)));
+            removed.extend(layers.into_iter().map(Removal::Layer));
         }
         Ok(removed)
     }

@@ -113,7 +113,7 @@ fn removal_keeps_what_others_need() {
 fn names_come_and_go() {
     let server = Server::start();
     let bench = Bench::new();
-    let pushed = server.push("app", "1", &image_of(&[100]));
+    let pushed = server.push("app", "1", &image_of(&[100, 200, 300]));
     let name = format!("{}/app:1", server.host());
     bench.pull(&name).expect("pull");
     let image = bench.store.resolve(&name).expect("app");
@@ -132,8 +132,10 @@ fn names_come_and_go() {
     let source = format!("{}/app@{}", server.host(), pushed.manifest.digest);
     assert_eq!(removed, [format!("Untagged: {name}"), format!("Untagged: {source}")]);
     let removed = lines(bench.store.remove("mine", false, &[]).expect("the last name"));
-    let layer = format!("Deleted: {}", image.chain[0]);
-    assert_eq!(removed, ["Untagged: mine:latest".to_owned(), format!("Deleted: {id}"), layer]);
+    // The layers from the top down.
+    let layers = image.chain.iter().rev().map(|layer| format!("Deleted: {layer}"));
+    let expected = ["Untagged: mine:latest".to_owned(), format!("Deleted: {id}")].into_iter().chain(layers);
+    assert_eq!(removed, expected.collect::<Vec<_>>());
     assert_eq!(bench.content(), [""; 0]);
 }
 
