@@ -161,6 +161,7 @@ fn volumes_by_hand() {
     let mut shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown[0]["Mountpoint"], data(&engine, "one").to_str().unwrap());
     shown[0]["Mountpoint"] = "<PATH>".into();
+    assert_eq!(shown[0]["CreatedAt"].as_str().unwrap().len(), "2026-01-02T03:04:05Z".len());
     shown[0]["CreatedAt"] = "<TIME>".into();
     insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
     insta::assert_snapshot!(engine.ok(&["volume", "ls"]).replace(&random, "<RANDOM>"), @r#"

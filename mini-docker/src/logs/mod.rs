@@ -44,6 +44,11 @@ pub struct Entry {
     pub time: String,
 }
 
+/// This moment as Docker writes it of volumes: RFC 3339 in UTC, without fractions.
+pub fn now_in_seconds() -> String {
+    format!("{:.0}", Timestamp::now())
+}
+
 /// This moment as Docker writes it: RFC 3339 in UTC, with nanoseconds.
 pub fn now() -> String {
     format!("{:.9}", Timestamp::now())

@@ -33,7 +33,7 @@ const GONE: &str = ".gone-";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Volume {
-    /// When it was made, RFC 3339.
+    /// When it was made, RFC 3339, in seconds.
     pub created_at: String,
     /// Always `local`.
     pub driver: String,
@@ -173,7 +173,7 @@ impl Volumes {
                 .map_err(|error| Error::file("give away", &mountpoint, error))?;
         }
         let volume = Volume {
-            created_at: logs::now(),
+            created_at: logs::now_in_seconds(),
             driver: DRIVER.to_owned(),
             labels,
             mountpoint,
