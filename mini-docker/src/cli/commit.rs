@@ -24,18 +24,19 @@ pub(crate) struct Options {
     container: String,
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]
-    name: Option<Reference>,
+    name: Option<String>,
 }
 
 impl Options {
     /// Makes the image; prints its ID.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         super::sweep(engine, false);
+        let name = self.name.map(|name| name.parse::<Reference>()).transpose()?;
         let container = engine.containers().find(&self.container)?;
         let made = engine.commit(
             &container,
             &Request {
-                name: self.name,
+                name,
                 author: self.author,
                 message: self.message,
                 changes: self.change,

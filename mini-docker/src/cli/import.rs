@@ -23,12 +23,13 @@ pub(crate) struct Options {
     archive: PathBuf,
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]
-    name: Option<Reference>,
+    name: Option<String>,
 }
 
 impl Options {
     /// Makes the image; prints its ID.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
+        let name = self.name.map(|name| name.parse::<Reference>()).transpose()?;
         let archive: Box<dyn Read> = if self.archive == Path::new("-") {
             Box::new(std::io::stdin())
         } else {
@@ -36,16 +37,11 @@ impl Options {
                 File::open(&self.archive).map_err(|error| Error::file("read", &self.archive, error))?;
             Box::new(file)
         };
-        let id = import::import(
-            engine.images(),
-            archive,
-            self.name.as_ref(),
-            &self.change,
-            self.message.as_deref(),
-        )?;
+        let id =
+            import::import(engine.images(), archive, name.as_ref(), &self.change, self.message.as_deref())?;
         let text = id.to_string();
         let mut events = vec![Event::image("import", &text, &text)];
-        events.extend(self.name.map(|name| Event::image("tag", &text, &name.or_latest().familiar())));
+        events.extend(name.map(|name| Event::image("tag", &text, &name.or_latest().familiar())));
         engine.journal().record(&events);
         println!("{id}");
         Ok(0)
