@@ -85,7 +85,7 @@ const fn page(repository: &'static str, tags: &'static [&'static str], layers: &
 
 /// All images.
 pub fn images() -> Vec<StandIn> {
-    const DEBIAN: &str = "Debian, with procps";
+    const DEBIAN: &str = "Debian with procps";
     const BUSYBOX: &str = "Debian's static busybox";
     let demo = "nigelpoulton/tu-demo";
     vec![
@@ -107,7 +107,7 @@ pub fn images() -> Vec<StandIn> {
             command: &["redis-server", "--protected-mode", "no"],
             ports: &["6379/tcp"],
             data: Some("/data"),
-            ..debian("library/redis", &["latest"], "Debian, with redis-server")
+            ..debian("library/redis", &["latest"], "Debian with redis-server")
         },
         page("docker/getting-started", &["latest"], &[Layer::Busybox, Layer::Tutorial]),
         page(demo, &["latest", "v2"], &[Layer::Busybox, Layer::Second]),

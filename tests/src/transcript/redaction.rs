@@ -109,7 +109,8 @@ impl Table {
             let column = self.header.get(index).map_or("", String::as_str);
             let is_number =
                 word.parse::<f64>().is_ok_and(|number| number > 1.0 || !["PID", "PPID"].contains(&column));
-            let is_marked = index + 1 < self.header.len() && is_number && NUMBERS.contains(&column);
+            let differs = is_number && NUMBERS.contains(&column) || column == "WCHAN";
+            let is_marked = index + 1 < self.header.len() && differs;
             row.push_str(if is_marked { "N" } else { word });
         }
         row.push_str(&line[at..]);

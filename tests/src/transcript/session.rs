@@ -119,6 +119,9 @@ impl Session {
                 shown.join("\n")
             )
         });
+        while lines.last().is_some_and(|line| line.trim().is_empty()) {
+            lines.pop();
+        }
         if code != 0 {
             lines.push(format!("[exit {code}]"));
         }
