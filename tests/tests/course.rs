@@ -1,7 +1,7 @@
 //! The course's registry and its labs: what their texts say is what happens.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use testbed::course::{self, catalogue};
@@ -29,8 +29,9 @@ fn images_say_what_they_are() {
 }
 
 /// The folder with all the course's labs.
-fn labs() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/course"))
+fn labs() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root");
+    root.join("labs/course")
 }
 
 /// Makes a test of each lab, so that they run beside one another, and the list of them.
@@ -80,7 +81,7 @@ fn every_lab_is_complete_and_replayed() {
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
         entries.collect::<Vec<_>>()
     };
-    let mut found: Vec<String> = entries(labs())
+    let mut found: Vec<String> = entries(&labs())
         .iter()
         .flat_map(|course| entries(course))
         .map(|lab| lab.strip_prefix(labs()).unwrap().display().to_string())
