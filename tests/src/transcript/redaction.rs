@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use regex::{Captures, Regex};
+use regex::{Captures, Match, Regex};
 
 /// Patterns, and what is put in their place, in the order in which they are applied.
 const RULES: &[(&str, &str)] = &[
@@ -17,7 +17,7 @@ const RULES: &[(&str, &str)] = &[
         "DATE",
     ),
     (r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d(?:\.\d+)?", "DATE"),
-    (r"\b\d\d:\d\d(?::\d\d)?(?:\.\d+)?\b", "CLOCK"),
+    (r"\b\d\d:\d\d(?::\d\d)?(?:\.\d+)?\b", "{clock}"),
     // Spans of time, as the engine's lists write them, and in units.
     (
         r"\b(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)\b",
@@ -63,17 +63,29 @@ pub fn redacted(lines: &[String]) -> Vec<String> {
 fn rules(line: &str) -> String {
     let mut line = line.trim_end().to_owned();
     for (pattern, mark) in COMPILED.iter() {
-        line = match *mark {
-            "{id}" => pattern.replace_all(&line, short_id).into_owned(),
-            mark => pattern.replace_all(&line, mark).into_owned(),
+        let replaced = |found: &Captures<'_>| match *mark {
+            "{id}" => short_id(&found[0]).to_owned(),
+            "{clock}" => clock(&line, &found.get(0).expect("a match")).to_owned(),
+            mark => {
+                let mut text = String::new();
+                found.expand(mark, &mut text);
+                text
+            }
         };
+        line = pattern.replace_all(&line, replaced).into_owned();
     }
     GAP.replace_all(&line, "$1  ").into_owned()
 }
 
 /// Twelve hexadecimal digits, which are no number.
-fn short_id(found: &Captures<'_>) -> String {
-    if found[0].len() == 12 { "ID-OF-12".to_owned() } else { found[0].to_owned() }
+fn short_id(found: &str) -> &str {
+    if found.len() == 12 { "ID-OF-12" } else { found }
+}
+
+/// A time of day, unless it is a part of an address, which has a colon on one side.
+fn clock<'a>(line: &str, found: &Match<'a>) -> &'a str {
+    let is_address = line[..found.start()].ends_with(':') || line[found.end()..].starts_with(':');
+    if is_address { found.as_str() } else { "CLOCK" }
 }
 
 /// Which columns the table has that we are in.
@@ -146,6 +158,7 @@ pid:[4026531836] and 4026532181
 real    0m1.234s
 root@62deec4411da:/# echo foobar
 veth62deec4@if2
+02:42:ac:11:00:02 is an address, and 14:33 a time
 
 ";
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
