@@ -349,10 +349,11 @@ impl Shim<'_> {
         drop((running.live, supplies));
         // For everybody else it is gone with this; what it was made of can be removed while they go on.
         let held = self.engine.containers().retire(self.held)?;
+        // But not its volumes, which anybody can list.
+        let removed = self.engine.remove_anonymous_volumes(&self.container);
         farewell(clients, exit.code());
-        released?;
+        released.and(removed)?;
         remove_cgroup(&launch)?;
-        self.engine.remove_anonymous_volumes(&self.container)?;
         self.engine.containers().remove(held)
     }
 
