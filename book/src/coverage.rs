@@ -10,7 +10,7 @@ use crate::chapter::Shown;
 use crate::source::Source;
 
 /// Steps whose chapters are still to be written.
-const TO_COME: &[&str] = &["steps/09-user-namespace", "steps/10-runtime"];
+const TO_COME: &[&str] = &["steps/10-runtime"];
 
 /// The lines of the sources of every step below `root`, tests apart, that are not among `shown`: one entry a gap, such as
 /// `steps/01-chroot/src/root.rs, lines 12 to 14`.

@@ -37,6 +37,7 @@ chapters! {
     networking: "06-networking.md",
     capabilities: "07-capabilities.md",
     seccomp: "08-seccomp.md",
+    user_namespace: "09-user-namespace.md",
 }
 
 #[test]

@@ -97,6 +97,10 @@ fn a_pulled_debian_runs_and_is_not_pulled_again() {
     assert_eq!(String::from_utf8_lossy(&second.stderr), "");
     assert_eq!(second.stdout, first.stdout);
 
+    let other = Engine::new();
+    let quiet = other.run(&["run", "--rm", "--quiet", &image, "true"]);
+    assert_eq!(String::from_utf8_lossy(&quiet.stderr), "", "a pull that is to be quiet");
+
     // The platform can be chosen, and the store read by others.
     let pulled = engine.ok(&["pull", "--platform", "linux/riscv64", &image]);
     assert!(pulled.contains("Status: Downloaded newer image"), "{pulled}");

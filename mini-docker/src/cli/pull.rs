@@ -82,7 +82,7 @@ pub(crate) fn find(
     if policy == Policy::Never {
         return Err(Error::new(format!("No such image: {}", reference.familiar())));
     }
-    if policy == Policy::Missing {
+    if policy == Policy::Missing && !quiet {
         eprintln!("Unable to find image '{}' locally", reference.familiar());
     }
     // Standard output belongs to the container.
