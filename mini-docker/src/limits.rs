@@ -1,9 +1,17 @@
 //! What a container may use: from Docker's settings to the limits of step 3.
 
+use std::ops::RangeInclusive;
+use std::path::Path;
+
 use cgroups::{DeviceRule, IoLimit, Limits, Swap};
 
 use crate::error::{Error, Result};
 use crate::host_config::{HostConfig, ThrottleDevice};
+
+/// Which processors this machine has switched on.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// A hundredth of a processor: the kernel's smallest quota is a millisecond, in periods of a tenth of a second.
+const LEAST_NANO_CPUS: i64 = 10_000_000;
 
 /// The limits that `host` asks for. In Docker's settings zero means that there is none.
 ///
@@ -11,6 +19,11 @@ use crate::host_config::{HostConfig, ThrottleDevice};
 pub fn from_host_config(host: &HostConfig) -> Result<Limits> {
     if host.nano_cpus != 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
         return Err(Error::new("Conflicting options: CPUs and CPU quota or period cannot both be set"));
+    }
+    if host.nano_cpus > 0 || !host.cpuset_cpus.is_empty() {
+        let path = Path::new(ONLINE);
+        let online = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+        check_processors(host.nano_cpus, &host.cpuset_cpus, online.trim())?;
     }
     Ok(Limits {
         memory: amount("memory", host.memory)?,
@@ -32,6 +45,36 @@ pub fn from_host_config(host: &HostConfig) -> Result<Limits> {
         devices: devices(&host.device_cgroup_rules)?,
         ..Limits::default()
     })
+}
+
+/// Refuses more processors, and others, than are `online`, which is a list such as `0-3,8` (as moby's
+/// `verifyPlatformContainerResources` does). What is no list at all is refused where it is written.
+fn check_processors(nano_cpus: i64, cpuset: &str, online: &str) -> Result<()> {
+    let there = ranges(online).unwrap_or_default();
+    let count: i64 = there.iter().map(|range| i64::from(range.end() - range.start()) + 1).sum();
+    if nano_cpus != 0 && !(LEAST_NANO_CPUS..=count * 1_000_000_000).contains(&nano_cpus) {
+        return Err(Error::new(format!(
+            "range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+        )));
+    }
+    let is_there = |wanted: &RangeInclusive<u32>| {
+        there.iter().any(|range| range.start() <= wanted.start() && wanted.end() <= range.end())
+    };
+    match ranges(cpuset) {
+        Some(wanted) if !wanted.iter().all(is_there) => Err(Error::new(format!(
+            "Requested CPUs are not available - requested {cpuset}, available: {online}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a list such as `0-3,8`; `None` if it is none.
+fn ranges(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter(|text| !text.is_empty()).map(range).collect()
 }
 
 fn amount(what: &str, value: i64) -> Result<Option<u64>> {
@@ -77,4 +120,32 @@ fn devices(rules: &[String]) -> Result<Vec<DeviceRule>> {
         devices.push(rule.parse()?);
     }
     Ok(devices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_that_are_not_there() {
+        let cases = [
+            (0, ""),
+            (10_000_000, "0"),
+            (9_999_999, ""),
+            (5_000_000_000, "0-3,8"),
+            (5_000_000_001, ""),
+            (0, "4"),
+            (0, "2-8"),
+            (0, "99"),
+            (0, "no list"),
+        ];
+        let said = cases.map(|(nano_cpus, cpuset)| {
+            let checked = check_processors(nano_cpus, cpuset, "0-3,8");
+            format!(
+                "{nano_cpus} {cpuset:?}: {}",
+                checked.map_or_else(|error| error.to_string(), |()| "good".into())
+            )
+        });
+        insta::assert_snapshot!(said.join("\n"));
+    }
 }

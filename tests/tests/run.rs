@@ -444,3 +444,18 @@ fn output_that_may_not_wait_is_whole() {
     std::io::Read::read_to_end(&mut reader, &mut text).unwrap();
     assert_eq!((text.len(), child.wait().unwrap().code()), (300_000, Some(0)));
 }
+
+#[test]
+fn processors_that_the_host_does_not_have() {
+    let engine = Engine::with_busybox();
+    for (option, value, said) in [
+        ("--cpus", "1000", "range of CPUs is from 0.01 to "),
+        ("--cpuset-cpus", "999", "Requested CPUs are not available - requested 999, available: "),
+    ] {
+        let output = engine.run(&["run", "--rm", option, value, "busybox", "true"]);
+        assert_eq!(output.status.code(), Some(125), "{option}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(said) && error.lines().count() == 1, "{error}");
+    }
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
+}
