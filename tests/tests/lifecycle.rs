@@ -271,3 +271,16 @@ fn nothing_of_a_container_outlives_its_program() {
         engine.ok(&["rm", "box"]);
     }
 }
+
+#[test]
+fn containers_by_their_ports() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["create", "--name", "web", "-p", "8080:80", "busybox"]);
+    engine.ok(&["create", "--name", "game", "--expose", "7000-7001/udp", "busybox"]);
+    let names = |filter: &str| engine.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}}"]);
+    assert_eq!((names("publish=80"), names("publish=8080")), ("web".to_owned(), String::new()));
+    assert_eq!((names("expose=80/tcp"), names("expose=7001/udp")), ("web".to_owned(), "game".to_owned()));
+    assert_eq!((names("expose=7001"), names("is-task=true")), (String::new(), String::new()));
+    assert_eq!(names("is-task=false"), "game\nweb");
+    assert_eq!(engine.fails(&["ps", "-a", "--filter", "is-task=x"]), "1 Error: invalid filter 'is-task=x'");
+}

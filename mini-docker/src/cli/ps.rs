@@ -82,6 +82,7 @@ const HEADINGS: Columns = &[
 ];
 const FILTERS: &[&str] = &[
     "id", "name", "status", "health", "exited", "label", "ancestor", "before", "since", "volume", "network",
+    "publish", "expose", "is-task",
 ];
 
 impl Options {
@@ -326,6 +327,14 @@ fn matches_one(
                 || mount.destination.to_str() == Some(value)
                 || mount.source.to_str() == Some(value)
         }),
+        "publish" => has_port(container.host_config.port_bindings.keys(), value)?,
+        "expose" => has_port(&container.config.exposed_ports, value)?,
+        // A container is one in a swarm, which there is none of.
+        "is-task" => match value {
+            "true" | "1" => false,
+            "false" | "0" => true,
+            _ => return Err(Error::new(format!("invalid filter 'is-task={value}'"))),
+        },
         _ => {
             let is_meant = |name: &String| {
                 name == value || engine.networks().find(value).is_ok_and(|network| network.name == *name)
@@ -333,6 +342,12 @@ fn matches_one(
             container.host_config.network_mode == value || container.networks.keys().any(is_meant)
         }
     })
+}
+
+/// Whether one of the ports that `wanted` means, such as `80` or `8000-8010/udp`, is among a container's.
+fn has_port<'a>(ports: impl IntoIterator<Item = &'a String>, wanted: &str) -> Result<bool> {
+    let wanted = networking::ports::parse_exposed(wanted)?;
+    Ok(ports.into_iter().any(|port| wanted.iter().any(|wanted| wanted.to_string() == *port)))
 }
 
 /// Whether a container was created from the image that `text` means, or from one that lies on it.
