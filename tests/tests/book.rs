@@ -28,6 +28,7 @@ macro_rules! chapters {
 }
 
 chapters! {
+    containers: "containers.md",
     opening: "opening.md",
     chroot: "01-chroot.md",
     pid_namespace: "02-pid-namespace.md",
