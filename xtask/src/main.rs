@@ -32,7 +32,7 @@ enum Chore {
     /// Measure against other engines, and against a floor
     Bench(bench::Options),
     /// Build the book
-    Book,
+    Book(book::Options),
     /// Serve the images that courses name from a registry on this machine
     CourseRegistry(course_registry::Options),
     /// Run the tests that need cgroup v2 in a virtual machine
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test(options) => options.run(),
         Chore::Bench(options) => options.run(),
-        Chore::Book => book::run(),
+        Chore::Book(options) => options.run(),
         Chore::CourseRegistry(options) => options.run(),
         Chore::Vm(options) => options.run(),
     };
