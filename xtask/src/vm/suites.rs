@@ -44,7 +44,7 @@ const SUITES: &[Suite] = &[
             "run",
             "terminal",
         ],
-        skip: &["images_come_and_go", "no_room_for_an_image", "a_reboot_ends", "an_images_check"],
+        skip: &["kills::", "images_come_and_go", "no_room_for_an_image", "a_reboot_ends", "an_images_check"],
     },
 ];
 
