@@ -1,0 +1,320 @@
+//! A place to run a learner's program in, from which nothing reaches the host.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::check::{Failure, Stop};
+use crate::escape;
+use crate::host;
+use crate::process::Process;
+use crate::sandbox::{self, Look};
+
+/// How long a program may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What the shell inside prints when it is where it should be; it ends when its standard input does.
+pub const HOLD: &str = "echo ready; read line";
+
+/// Programs inside the root.
+const APPLETS: &[&str] = &[
+    "cat", "dd", "echo", "grep", "head", "hostname", "id", "kill", "ls", "mount", "ps", "readlink", "sh",
+    "sleep", "stat", "tail", "test", "true", "wc",
+];
+
+/// A learner's program, and a root for it.
+#[derive(Debug)]
+pub struct Bench {
+    program: PathBuf,
+    shown: Shown,
+    directory: TempDir,
+    /// What was in the root at first.
+    files: BTreeSet<PathBuf>,
+}
+
+/// What commands are shown with, so that the learner can repeat them.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The program.
+    pub program: String,
+    /// The root.
+    pub root: String,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The command, as shown.
+    pub command: String,
+    /// How it ended; `None` if it had to be killed.
+    pub status: Option<ExitStatus>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+    /// The host before.
+    pub before: Look,
+    /// The host afterwards.
+    pub after: Look,
+    /// How many processes it left.
+    pub left: usize,
+}
+
+/// A program that runs, and waits inside.
+#[derive(Debug)]
+pub struct Held {
+    /// The command, as shown.
+    pub command: String,
+    /// The learner's program.
+    pub program: Process,
+    /// The shell inside.
+    pub inside: Process,
+    /// The host that the program was started on.
+    pub outside: Look,
+}
+
+impl Bench {
+    /// A place for `program`. `attacker` is a program that attacks if it is called [`escape::NAME`].
+    pub fn new(program: &Path, shown: Shown, attacker: &Path) -> Result<Self> {
+        // Whom a program leaves behind becomes a child of ours, and is found.
+        nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
+        let directory =
+            tempfile::Builder::new().prefix("lab-").tempdir().context("cannot make a directory")?;
+        let root = directory.path().join("root");
+        make_root(&root)?;
+        install(attacker, &root)?;
+        let mut files = BTreeSet::new();
+        list(&root, &mut files)?;
+        Ok(Self { program: program.to_owned(), shown, directory, files })
+    }
+
+    /// The root that programs are given.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// The files in the root that were not there at first, as paths inside.
+    pub fn new_files(&self) -> Result<Vec<String>> {
+        let (root, mut files) = (self.root(), BTreeSet::new());
+        list(&root, &mut files)?;
+        let inside = |path: &PathBuf| format!("/{}", path.strip_prefix(&root).unwrap_or(path).display());
+        Ok(files.difference(&self.files).map(inside).collect())
+    }
+
+    /// `box ROOT COMMAND`, to its end.
+    pub fn run(&self, command: &[&str]) -> Result<Ran> {
+        self.run_with(&[], command)
+    }
+
+    /// `box OPTIONS ROOT COMMAND`, to its end.
+    pub fn run_with(&self, options: &[&str], command: &[&str]) -> Result<Ran> {
+        let (status, before, after) = sandbox::with(
+            self.directory.path(),
+            || self.start(options, command),
+            |mut child, _| wait(&mut child),
+        )?;
+        let left = end_orphans();
+        Ok(Ran {
+            command: self.shown(options, command),
+            status,
+            stdout: self.said("stdout")?,
+            stderr: self.said("stderr")?,
+            before: self.as_shown(before),
+            after: self.as_shown(after),
+            left,
+        })
+    }
+
+    /// `box OPTIONS ROOT sh -c LINE`, until the line has printed `ready`; then calls `observe`, and ends it.
+    pub fn hold<T>(
+        &self,
+        options: &[&str],
+        line: &str,
+        observe: impl FnOnce(&Held) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let command = ["/bin/sh", "-c", line];
+        let shown = self.shown(options, &command);
+        let (observed, _, _) = sandbox::with(
+            self.directory.path(),
+            || self.start(options, &command),
+            |mut child, outside| {
+                let held = self.until_ready(&mut child, shown, outside);
+                let observed = held.and_then(|held| observe(&held));
+                drop(child.stdin.take());
+                wait(&mut child)?;
+                Ok(observed)
+            },
+        )?;
+        end_orphans();
+        observed
+    }
+
+    fn until_ready(&self, child: &mut Child, command: String, outside: &Look) -> Result<Held, Stop> {
+        let deadline = Instant::now() + PATIENCE;
+        let shell = self.root().join("bin/busybox");
+        let program = Process(child.id());
+        loop {
+            let ended = child.try_wait()?;
+            let inside = program.family().into_iter().find(|process| process.runs(&shell));
+            if let (true, Some(inside)) = (self.said("stdout")?.contains("ready\n"), inside) {
+                return Ok(Held { command, program, inside, outside: outside.clone() });
+            }
+            if ended.is_some() || Instant::now() > deadline {
+                let seen = describe(ended, &self.said("stderr")?);
+                let expected = "a shell runs inside, and prints \"ready\"".into();
+                return Err(Stop::Failed(Failure { command, expected, seen }));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn start(&self, options: &[&str], command: &[&str]) -> Result<Child> {
+        // Files, not pipes: the end of a pipe is when the last holder has ended, and some programs leave one.
+        let file = |name: &str| File::create(self.directory.path().join(name)).context("cannot make a file");
+        Command::new(&self.program)
+            .args(options)
+            .arg(self.root())
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(file("stdout")?)
+            .stderr(file("stderr")?)
+            .current_dir("/")
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    fn said(&self, stream: &str) -> Result<String> {
+        let said = fs::read(self.directory.path().join(stream)).context("cannot read what was printed")?;
+        Ok(String::from_utf8_lossy(&said).replace(&self.root().display().to_string(), &self.shown.root))
+    }
+
+    /// A look in which the root has the path that is shown.
+    fn as_shown(&self, mut look: Look) -> Look {
+        let root = self.root().display().to_string();
+        look.mounts.iter_mut().for_each(|mount| *mount = mount.replace(&root, &self.shown.root));
+        look
+    }
+
+    fn shown(&self, options: &[&str], command: &[&str]) -> String {
+        let words = [self.shown.program.as_str()].into_iter().chain(options.iter().copied());
+        let words = words.chain([self.shown.root.as_str()]).chain(command.iter().copied());
+        words.map(quoted).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Ran {
+    /// Exit code and complaints, for the learner.
+    pub fn seen(&self) -> String {
+        describe(self.status, &self.stderr)
+    }
+
+    /// The mounts on the host that were not there before.
+    pub fn new_mounts(&self) -> Vec<String> {
+        let mut new = self.after.mounts.clone();
+        for mount in &self.before.mounts {
+            if let Some(known) = new.iter().position(|other| other == mount) {
+                new.remove(known);
+            }
+        }
+        // A mount may have come by several ways.
+        new.sort();
+        new.dedup();
+        new
+    }
+
+    /// Its exit code, if it has ended with one.
+    pub fn code(&self) -> Option<i32> {
+        self.status.and_then(|status| status.code())
+    }
+}
+
+/// A small root file system at `root`.
+pub fn make_root(root: &Path) -> Result<()> {
+    let busybox = host::busybox().context("there is no busybox: cargo xtask setup installs it")?;
+    for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(root.join(directory)).context("cannot make a root")?;
+    }
+    fs::copy(busybox, root.join("bin/busybox")).context("cannot copy busybox")?;
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet)).context("cannot make a link")?;
+    }
+    fs::write(root.join("etc/motd"), "This is the root that you were given.\n").context("cannot write a file")
+}
+
+/// Puts the program `attacker` into `root`.
+pub fn install(attacker: &Path, root: &Path) -> Result<()> {
+    fs::copy(attacker, root.join("bin").join(escape::NAME)).context("cannot copy the attacker")?;
+    Ok(())
+}
+
+/// All that is in `directory`.
+fn list(directory: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), found)?;
+        }
+        found.insert(entry.path());
+    }
+    Ok(())
+}
+
+/// Waits for the end of `child`; kills it and all that it started if that takes too long.
+fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().context("cannot wait")? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > deadline {
+            Process(child.id()).family().into_iter().for_each(Process::kill);
+            child.wait().context("cannot wait")?;
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Ends the processes that became children of ours, and says how many they were.
+fn end_orphans() -> usize {
+    let orphans = Process::own().children();
+    let alive = orphans.iter().filter(|orphan| !orphan.status("State").starts_with('Z')).count();
+    for orphan in orphans {
+        orphan.family().into_iter().for_each(Process::kill);
+        // Whoever waits elsewhere for it has done so.
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(orphan.0.cast_signed()), None);
+    }
+    alive
+}
+
+fn describe(status: Option<ExitStatus>, stderr: &str) -> String {
+    let end = match status {
+        None => format!("no end within {} seconds", PATIENCE.as_secs()),
+        Some(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, signal) => format!("killed by signal {}", signal.unwrap_or_default()),
+        },
+    };
+    match stderr.trim() {
+        "" => end,
+        complaint => format!("{end}: {complaint}"),
+    }
+}
+
+/// `word`, as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

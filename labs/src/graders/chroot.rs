@@ -1,0 +1,122 @@
+//! Lab 1: another root.
+
+use std::fs;
+
+use crate::bench::{Bench, HOLD};
+use crate::check::{Check, Failure, Stop, Verdict};
+use crate::{escape, sandbox};
+
+pub(super) const CHECKS: &[Check] = &[
+    ("runs", super::runs),
+    ("root", root),
+    ("namespace", namespace),
+    ("escape", escape),
+    ("mounts", mounts),
+    ("proc", proc),
+    ("dev", dev),
+    ("image", image),
+    ("host", host),
+    ("code", super::exit_code),
+];
+
+fn root(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        let note = fs::read_to_string(held.inside.path().join("root/etc/motd"));
+        if note.is_ok_and(|note| note.contains("the root that you were given")) {
+            return Ok(());
+        }
+        Failure::verdict(
+            &held.command,
+            "/proc/PID/root leads to the root that was given",
+            "it leads elsewhere: /etc/motd in it is another file",
+        )
+    })
+}
+
+fn namespace(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        if held.inside.namespace("mnt")? != held.outside.mount_namespace {
+            return Ok(());
+        }
+        Failure::verdict(
+            &held.command,
+            "the link /proc/PID/ns/mnt has another number than that of whoever started the program",
+            "it has the same: whatever is mounted, is mounted on the host",
+        )
+    })
+}
+
+fn escape(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/escape"])?;
+    // The attacker's, and not the program's.
+    let _ = fs::remove_dir(bench.root().join("tmp/below"));
+    match ran.stdout.trim() {
+        escape::HELD => Ok(()),
+        "" => Failure::verdict(&ran.command, escape::HELD, ran.seen()),
+        said if is_mounted_in_the_hosts_tree(bench)? => Failure::verdict(&ran.command, escape::HELD, said),
+        said => {
+            Failure::verdict(&ran.command, escape::HELD, format!("{said}; the host's root lies on top of it"))
+        }
+    }
+}
+
+/// Whether the namespace of a command holds the host's tree, and in it the given root where it was.
+fn is_mounted_in_the_hosts_tree(bench: &Bench) -> Result<bool, Stop> {
+    let root = bench.root().display().to_string();
+    bench.hold(&[], HOLD, |held| Ok(sandbox::mounts_of(&held.inside.path())?.contains(&root)))
+}
+
+fn mounts(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        let known = |mount: &&String| {
+            ["/", "/proc", "/dev", "/sys"].iter().any(|own| mount == own)
+                || ["/proc/", "/dev/", "/sys/"].iter().any(|own| mount.starts_with(own))
+        };
+        let all = sandbox::mounts_of(&held.inside.path())?;
+        let Some(other) = all.iter().find(|mount| !known(mount)) else { return Ok(()) };
+        Failure::verdict(
+            &held.command,
+            "the mount namespace holds a root, and below it only proc, dev and sys",
+            format!("it holds mounts of the host's as well, such as {other}"),
+        )
+    })
+}
+
+fn proc(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/cat", "/proc/self/comm"])?;
+    if ran.stdout == "cat\n" { Ok(()) } else { Failure::verdict(&ran.command, "cat", ran.seen()) }
+}
+
+fn dev(bench: &Bench) -> Verdict {
+    let line = "echo lost > /dev/null; wc -c < /dev/null; head -c 3 /dev/zero | wc -c";
+    let ran = bench.run(&["/bin/sh", "-c", line])?;
+    let expected = "0\n3";
+    let seen = format!("{}{}", ran.stdout, ran.stderr);
+    if seen.trim() == expected { Ok(()) } else { Failure::verdict(&ran.command, expected, seen) }
+}
+
+fn image(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/true"])?;
+    let new = bench.new_files()?;
+    if new.is_empty() {
+        return Ok(());
+    }
+    Failure::verdict(
+        &ran.command,
+        "the files of the image are what they were: many containers share them",
+        format!("new in it: {}", new.join(", ")),
+    )
+}
+
+fn host(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/true"])?;
+    let new = ran.new_mounts();
+    if new.is_empty() {
+        return Ok(());
+    }
+    Failure::verdict(
+        &ran.command,
+        "no mount on the host that was not there before",
+        format!("left on the host: {}", new.join(", ")),
+    )
+}

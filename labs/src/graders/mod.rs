@@ -1,0 +1,38 @@
+//! The checks of each lab, and those that several labs share.
+
+mod chroot;
+
+use anyhow::{Result, bail};
+
+use crate::bench::Bench;
+use crate::check::{Check, Failure, Verdict};
+
+/// The checks of the lab `name`, in order.
+pub fn of(name: &str) -> Result<&'static [Check]> {
+    match name {
+        "01-chroot" => Ok(chroot::CHECKS),
+        _ => bail!("nobody grades the lab {name}"),
+    }
+}
+
+/// A command runs, and nothing is left of it.
+fn runs(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/true"])?;
+    if ran.code() != Some(0) {
+        let seen = match ran.new_mounts() {
+            new if new.is_empty() => ran.seen(),
+            new => format!("{}\nand on the host, new mounts: {}", ran.seen(), new.join(", ")),
+        };
+        return Failure::verdict(&ran.command, "exit code 0", seen);
+    }
+    if ran.left > 0 {
+        return Failure::verdict(&ran.command, "no process is left", format!("left running: {}", ran.left));
+    }
+    Ok(())
+}
+
+/// The exit code is the command's.
+fn exit_code(bench: &Bench) -> Verdict {
+    let ran = bench.run(&["/bin/sh", "-c", "exit 42"])?;
+    if ran.code() == Some(42) { Ok(()) } else { Failure::verdict(&ran.command, "exit code 42", ran.seen()) }
+}

@@ -1,0 +1,78 @@
+//! What this machine has of what labs need.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cgroups::Hierarchy;
+use serde::Deserialize;
+
+use crate::lab::Lab;
+
+/// Something that a lab needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// To be root.
+    Root,
+    /// Limits on memory, on the number of processes, and on processor time.
+    Limits,
+}
+
+/// Something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What, and why it is needed.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  {}", self.what, self.advice)
+    }
+}
+
+/// A shell and a few programs in one file that needs no other.
+pub fn busybox() -> Option<PathBuf> {
+    ["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())
+}
+
+/// What `lab` needs and this machine does not have.
+pub fn lacks(lab: &Lab) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    if busybox().is_none() {
+        lacks.push(Lack {
+            what: "There is no busybox, of which the root for the lab is made.".into(),
+            advice: "cargo xtask setup installs it (on Debian, the package busybox-static).".into(),
+        });
+    }
+    lacks.extend(lab.card.needs.iter().filter_map(|need| need.lack()));
+    lacks
+}
+
+impl Need {
+    fn lack(self) -> Option<Lack> {
+        match self {
+            Self::Root if nix::unistd::geteuid().is_root() => None,
+            Self::Root => Some(Lack {
+                what: "This lab makes mounts and namespaces, which only root may do.".into(),
+                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or a machine to play with: cargo xtask vm --shell".into(),
+            }),
+            Self::Limits => {
+                let missing: Vec<&str> = match Hierarchy::detect() {
+                    Ok(host) => ["memory", "pids", "cpu"].into_iter().filter(|name| !host.has(name)).collect(),
+                    Err(_) => vec!["memory", "pids", "cpu"],
+                };
+                let writable = Path::new("/sys/fs/cgroup").exists();
+                (!missing.is_empty() || !writable).then(|| Lack {
+                    what: format!("This lab sets limits; this machine has no cgroups for: {}.", missing.join(", ")),
+                    advice: "mini-docker doctor says more; or use a machine that has them: cargo xtask vm --shell".into(),
+                })
+            }
+        }
+    }
+}

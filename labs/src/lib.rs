@@ -1,0 +1,36 @@
+//! # The labs
+//!
+//! A lab asks the reader to write the core of one step, and looks from outside at what came of it: not at the code, but
+//! at what the kernel shows of the processes that it makes.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`lab`] | a lab, read from its folder: text, hints, checks, likely causes |
+//! | [`learner`] | the learner's folder: their crates, and how far they are |
+//! | [`program`] | a learner's crate, built |
+//! | [`bench`](mod@bench) | a place to run that program in, from which nothing reaches the host |
+//! | [`sandbox`] | the namespaces of that place |
+//! | [`process`] | what the kernel shows of a process |
+//! | [`check`] | one check, and how it failed |
+//! | [`graders`] | the checks of each lab |
+//! | [`grader`] | the checks of one lab, in order, up to the first that fails |
+//! | [`report`] | what the learner reads |
+//! | [`host`] | what this machine has of what labs need |
+//! | [`watch`] | checking again as often as a file changes |
+//! | [`escape`] | the classic attack on a root |
+//!
+//! What a lab says is data, in `labs/NUMBER-NAME/`. Adding one means such a folder and a module in [`graders`].
+
+pub mod bench;
+pub mod check;
+pub mod escape;
+pub mod grader;
+pub mod graders;
+pub mod host;
+pub mod lab;
+pub mod learner;
+pub mod process;
+pub mod program;
+pub mod report;
+pub mod sandbox;
+pub mod watch;

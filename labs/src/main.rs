@@ -1,0 +1,245 @@
+//! `cargo lab`: the labs, in a folder of the learner's own.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use labs::bench::Bench;
+use labs::lab::{self, Lab};
+use labs::learner::Learner;
+use labs::{escape, grader, host, program, report, watch};
+
+#[derive(Parser)]
+#[command(name = "cargo lab", about = "Build the core of each step yourself, and let the kernel judge")]
+struct Cli {
+    /// Your folder
+    #[arg(long, global = true, env = "MINI_DOCKER_LABS", default_value = "my-labs")]
+    folder: PathBuf,
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// List the labs, and what is done
+    List,
+    /// Begin a lab: copy its starter into your folder
+    Start {
+        /// The lab's number or name
+        lab: String,
+    },
+    /// Check a lab; the one you are at, if none is named
+    Check {
+        /// The lab's number or name
+        lab: Option<String>,
+    },
+    /// Check again whenever you save a file
+    Watch {
+        /// The lab's number or name
+        lab: Option<String>,
+    },
+    /// Show the next hint for the check that failed last
+    Hint {
+        /// The lab's number or name
+        lab: Option<String>,
+    },
+    /// Begin a lab anew; what you have is kept beside it
+    Reset {
+        /// The lab's number or name
+        lab: Option<String>,
+    },
+    /// Show a solution, once you have your own
+    Solution {
+        /// The lab's number or name
+        lab: Option<String>,
+        /// Show it although the checks do not pass yet
+        #[arg(long)]
+        insist: bool,
+    },
+    /// Say which labs this machine can do
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    if escape::is_asked_for() {
+        return escape::main();
+    }
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all that was asked for is well.
+fn run(cli: &Cli) -> Result<bool> {
+    let labs = lab::all()?;
+    let mut learner = Learner::open(&cli.folder)?;
+    let of = |wanted: &Option<String>, learner: &Learner| choose(&labs, learner, wanted.as_deref());
+    match cli.command.as_ref().unwrap_or(&Task::List) {
+        Task::List => list(&labs, &learner),
+        Task::Start { lab } => start(choose(&labs, &learner, Some(lab))?, &mut learner)?,
+        Task::Check { lab } => {
+            let lab = of(lab, &learner)?;
+            return check(lab, &mut learner);
+        }
+        Task::Watch { lab } => {
+            let lab = of(lab, &learner)?;
+            watch_over(lab, &mut learner)?;
+        }
+        Task::Hint { lab } => {
+            let lab = of(lab, &learner)?;
+            hint(lab, &mut learner)?;
+        }
+        Task::Reset { lab } => {
+            let lab = started(of(lab, &learner)?, &learner)?;
+            let kept = learner.reset(lab, &attacker()?)?;
+            println!("Lab {} begins anew. What you had is in {}", lab.number(), kept.display());
+        }
+        Task::Solution { lab, insist } => solution(of(lab, &learner)?, &learner, *insist)?,
+        Task::Doctor => return Ok(doctor(&labs)),
+    }
+    Ok(true)
+}
+
+/// The lab that is wanted; else the one that the learner is at.
+fn choose<'a>(labs: &'a [Lab], learner: &Learner, wanted: Option<&str>) -> Result<&'a Lab> {
+    match wanted.or(learner.current()) {
+        Some(wanted) => labs
+            .iter()
+            .find(|lab| lab.is(wanted))
+            .with_context(|| format!("there is no lab {wanted}: see cargo lab list")),
+        None => bail!("no lab is started yet: cargo lab start 1"),
+    }
+}
+
+fn started<'a>(lab: &'a Lab, learner: &Learner) -> Result<&'a Lab> {
+    if !learner.has_started(lab) {
+        bail!("lab {number} is not started yet: cargo lab start {number}", number = lab.number());
+    }
+    Ok(lab)
+}
+
+fn list(labs: &[Lab], learner: &Learner) {
+    for lab in labs {
+        let mark = match (learner.is_done(lab), learner.has_started(lab)) {
+            (true, _) => "done",
+            (false, true) => "started",
+            (false, false) => "",
+        };
+        println!("{:>2}  {:<40} {mark}", lab.number(), lab.card.title);
+    }
+    match labs.iter().find(|lab| !learner.is_done(lab)) {
+        Some(lab) if learner.has_started(lab) => println!("\nNext: cargo lab check {}", lab.number()),
+        Some(lab) => println!("\nNext: cargo lab start {}", lab.number()),
+        None => println!("\nYou have done them all."),
+    }
+}
+
+fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
+    learner.start(lab, &attacker()?)?;
+    let folder = learner.crate_of(lab);
+    let text = std::fs::read_to_string(lab.folder.join("lab.md")).context("cannot read the lab's text")?;
+    println!("{text}\nTo write:");
+    for file in &lab.card.files {
+        println!("  {}", folder.join(file).display());
+    }
+    println!(
+        "\nThen: cargo lab check, or cargo lab watch in a second terminal. If you are stuck: cargo lab hint"
+    );
+    for lack in host::lacks(lab) {
+        println!("\n{lack}");
+    }
+    Ok(())
+}
+
+/// Builds and grades; says what came of it, and whether all is well.
+fn check(lab: &Lab, learner: &mut Learner) -> Result<bool> {
+    started(lab, learner)?;
+    if let Some(lack) = host::lacks(lab).first() {
+        bail!("{lack}");
+    }
+    let program = program::build(&learner.crate_of(lab), &learner.target())?;
+    let bench = Bench::new(&program, learner.shown(&program), &attacker()?)?;
+    let grade = grader::grade(lab, &bench)?;
+    let topic = grade.failed.as_ref().and_then(|(id, failure)| lab.topic(id, failure));
+    if topic.is_some() || grade.failed.is_none() {
+        learner.note(lab, topic)?;
+    }
+    let hint = topic.map_or(0, |topic| learner.hints_seen(lab, topic));
+    print!("{}", report::of(lab, &grade, hint)?);
+    match topic {
+        Some(topic) if hint + 1 < lab.hints(topic).len() => println!("\nThe next hint: cargo lab hint"),
+        Some(_) => {}
+        None => println!("Another way to write it: cargo lab solution. What comes next: cargo lab list"),
+    }
+    Ok(grade.failed.is_none())
+}
+
+fn watch_over(lab: &Lab, learner: &mut Learner) -> Result<()> {
+    started(lab, learner)?;
+    let folder = learner.crate_of(lab);
+    watch::every_change(&folder, || {
+        // An empty screen.
+        print!("\x1b[2J\x1b[H");
+        // What does not compile now may do so after the next change.
+        let passed = check(lab, learner).unwrap_or_else(|error| {
+            eprintln!("lab: {error:#}");
+            false
+        });
+        if !passed {
+            println!("\nWaiting for a change. Ctrl-C ends this.");
+        }
+        Ok(passed)
+    })
+}
+
+fn hint(lab: &Lab, learner: &mut Learner) -> Result<()> {
+    let Some(topic) = learner.failing(started(lab, learner)?).map(str::to_owned) else {
+        bail!("no check has failed yet: cargo lab check {}", lab.number());
+    };
+    let next = learner.next_hint(lab, &topic)?;
+    let about = lab.about(topic.split(' ').next().unwrap_or_default())?;
+    let hints = lab.hints(&topic);
+    let hint = hints.get(next).with_context(|| format!("there is no hint for: {}", about.name))?;
+    println!("{}\n\nHint {} of {}: {hint}", about.name, next + 1, hints.len());
+    if next + 1 == hints.len() {
+        println!("\nThat was the last. Chapter {}, {}, explains it.", lab.number(), about.section);
+    }
+    Ok(())
+}
+
+fn solution(lab: &Lab, learner: &Learner, insist: bool) -> Result<()> {
+    if !learner.is_done(lab) && !insist {
+        bail!("your own comes first: cargo lab hint helps, and --insist shows the solution all the same");
+    }
+    for file in &lab.card.files {
+        let path = lab.folder.join("solution").join(file);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        println!("// {file}\n\n{text}");
+    }
+    Ok(())
+}
+
+fn doctor(labs: &[Lab]) -> bool {
+    let mut all = true;
+    for lab in labs {
+        let lacks = host::lacks(lab);
+        all &= lacks.is_empty();
+        println!("{} {:>2}  {}", if lacks.is_empty() { "✓" } else { "✗" }, lab.number(), lab.card.title);
+        for lack in lacks {
+            println!("      {}", lack.to_string().replace('\n', "\n      "));
+        }
+    }
+    all
+}
+
+/// This program itself, which attacks under another name.
+fn attacker() -> Result<PathBuf> {
+    std::env::current_exe().map(|path| Path::new(&path).to_owned()).context("cannot find this program")
+}
