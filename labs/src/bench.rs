@@ -140,21 +140,30 @@ impl Bench {
         line: &str,
         observe: impl FnOnce(&Held) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
+        self.hold_to_end(options, line, observe).map(|(observed, _)| observed)
+    }
+
+    /// Likewise; returns also how it ended, for the learner.
+    pub fn hold_to_end<T>(
+        &self,
+        options: &[&str],
+        line: &str,
+        observe: impl FnOnce(&Held) -> Result<T, Stop>,
+    ) -> Result<(T, String), Stop> {
         let command = ["/bin/sh", "-c", line];
         let shown = self.shown(options, &command);
-        let (observed, _, _) = sandbox::with(
+        let ((observed, status), _, _) = sandbox::with(
             self.directory.path(),
             || self.start(options, &command),
             |mut child, outside| {
                 let held = self.until_ready(&mut child, shown, outside);
                 let observed = held.and_then(|held| observe(&held));
                 drop(child.stdin.take());
-                wait(&mut child)?;
-                Ok(observed)
+                Ok((observed, wait(&mut child)?))
             },
         )?;
         end_orphans();
-        observed
+        Ok((observed?, describe(status, &self.said("stderr")?)))
     }
 
     fn until_ready(&self, child: &mut Child, command: String, outside: &Look) -> Result<Held, Stop> {

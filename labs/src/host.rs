@@ -60,17 +60,23 @@ impl Need {
             Self::Root if nix::unistd::geteuid().is_root() => None,
             Self::Root => Some(Lack {
                 what: "This lab makes mounts and namespaces, which only root may do.".into(),
-                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or a machine to play with: cargo xtask vm --shell".into(),
+                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or in a virtual machine of your own"
+                    .into(),
             }),
             Self::Limits => {
                 let missing: Vec<&str> = match Hierarchy::detect() {
-                    Ok(host) => ["memory", "pids", "cpu"].into_iter().filter(|name| !host.has(name)).collect(),
+                    Ok(host) => {
+                        ["memory", "pids", "cpu"].into_iter().filter(|name| !host.has(name)).collect()
+                    }
                     Err(_) => vec!["memory", "pids", "cpu"],
                 };
                 let writable = Path::new("/sys/fs/cgroup").exists();
                 (!missing.is_empty() || !writable).then(|| Lack {
-                    what: format!("This lab sets limits; this machine has no cgroups for: {}.", missing.join(", ")),
-                    advice: "mini-docker doctor says more; or use a machine that has them: cargo xtask vm --shell".into(),
+                    what: format!(
+                        "This lab sets limits; this machine has no cgroups for: {}.",
+                        missing.join(", ")
+                    ),
+                    advice: "mini-docker doctor says more; or use a virtual machine that has them".into(),
                 })
             }
         }

@@ -156,6 +156,7 @@ impl Learner {
         change(self.progress.labs.entry(lab.name.clone()).or_default());
         let (path, new) = (self.folder.join(PROGRESS), self.folder.join("progress.new"));
         let text = serde_json::to_string_pretty(&self.progress)?;
+        fs::create_dir_all(&self.folder).context("cannot make the learner's folder")?;
         // Written aside and renamed: whoever stops it half-way loses nothing.
         fs::write(&new, text + "\n")
             .and_then(|()| fs::rename(&new, &path))

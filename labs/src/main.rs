@@ -33,6 +33,9 @@ enum Task {
     Check {
         /// The lab's number or name
         lab: Option<String>,
+        /// Check this program, which may be written in any language, and not your crate
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// Check again whenever you save a file
     Watch {
@@ -83,9 +86,9 @@ fn run(cli: &Cli) -> Result<bool> {
     match cli.command.as_ref().unwrap_or(&Task::List) {
         Task::List => list(&labs, &learner),
         Task::Start { lab } => start(choose(&labs, &learner, Some(lab))?, &mut learner)?,
-        Task::Check { lab } => {
+        Task::Check { lab, program } => {
             let lab = of(lab, &learner)?;
-            return check(lab, &mut learner);
+            return check(lab, &mut learner, program.as_deref());
         }
         Task::Watch { lab } => {
             let lab = of(lab, &learner)?;
@@ -158,12 +161,14 @@ fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
 }
 
 /// Builds and grades; says what came of it, and whether all is well.
-fn check(lab: &Lab, learner: &mut Learner) -> Result<bool> {
-    started(lab, learner)?;
+fn check(lab: &Lab, learner: &mut Learner, program: Option<&Path>) -> Result<bool> {
     if let Some(lack) = host::lacks(lab).first() {
         bail!("{lack}");
     }
-    let program = program::build(&learner.crate_of(lab), &learner.target())?;
+    let program = match program {
+        Some(program) => std::path::absolute(program).context("cannot find the program")?,
+        None => program::build(&learner.crate_of(started(lab, learner)?), &learner.target())?,
+    };
     let bench = Bench::new(&program, learner.shown(&program), &attacker()?)?;
     let grade = grader::grade(lab, &bench)?;
     let topic = grade.failed.as_ref().and_then(|(id, failure)| lab.topic(id, failure));
@@ -187,7 +192,7 @@ fn watch_over(lab: &Lab, learner: &mut Learner) -> Result<()> {
         // An empty screen.
         print!("\x1b[2J\x1b[H");
         // What does not compile now may do so after the next change.
-        let passed = check(lab, learner).unwrap_or_else(|error| {
+        let passed = check(lab, learner, None).unwrap_or_else(|error| {
             eprintln!("lab: {error:#}");
             false
         });

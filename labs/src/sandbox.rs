@@ -26,6 +26,8 @@ pub struct Look {
     pub hostname: String,
     /// The identity of its mount namespace.
     pub mount_namespace: u64,
+    /// The identity of its UTS namespace.
+    pub uts_namespace: u64,
 }
 
 /// Calls `start` on a thread inside a fresh copy of the host, then `observe` with what it returned on this one. Returns
@@ -103,10 +105,16 @@ fn proc_of_this_thread() -> Result<File> {
 
 fn look(proc: &File) -> Result<Look> {
     let hostname = nix::unistd::gethostname().context("cannot read the hostname")?;
-    let namespace =
-        openat(proc, "ns/mnt", OFlag::O_RDONLY, Mode::empty()).context("cannot open a namespace")?;
-    let mount_namespace = File::from(namespace).metadata().context("cannot look at a namespace")?.ino();
-    Ok(Look { mounts: mounts(proc)?, hostname: hostname.to_string_lossy().into_owned(), mount_namespace })
+    let namespace = |kind: &str| -> Result<u64> {
+        let link = openat(proc, kind, OFlag::O_RDONLY, Mode::empty()).context("cannot open a namespace")?;
+        Ok(File::from(link).metadata().context("cannot look at a namespace")?.ino())
+    };
+    Ok(Look {
+        mounts: mounts(proc)?,
+        hostname: hostname.to_string_lossy().into_owned(),
+        mount_namespace: namespace("ns/mnt")?,
+        uts_namespace: namespace("ns/uts")?,
+    })
 }
 
 fn mounts(proc: &File) -> Result<Vec<String>> {

@@ -40,6 +40,16 @@ fn lab_1() -> Result<()> {
     gate("01-chroot")
 }
 
+#[test]
+fn lab_2() -> Result<()> {
+    gate("02-pid-namespace")
+}
+
+#[test]
+fn lab_3() -> Result<()> {
+    gate("03-cgroups")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,6 +1,8 @@
 //! The checks of each lab, and those that several labs share.
 
+mod cgroups;
 mod chroot;
+mod pid_namespace;
 
 use anyhow::{Result, bail};
 
@@ -11,13 +13,19 @@ use crate::check::{Check, Failure, Verdict};
 pub fn of(name: &str) -> Result<&'static [Check]> {
     match name {
         "01-chroot" => Ok(chroot::CHECKS),
+        "02-pid-namespace" => Ok(pid_namespace::CHECKS),
+        "03-cgroups" => Ok(cgroups::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
 
 /// A command runs, and nothing is left of it.
 fn runs(bench: &Bench) -> Verdict {
-    let ran = bench.run(&["/bin/true"])?;
+    runs_with(bench, &[])
+}
+
+fn runs_with(bench: &Bench, options: &[&str]) -> Verdict {
+    let ran = bench.run_with(options, &["/bin/true"])?;
     if ran.code() != Some(0) {
         let seen = match ran.new_mounts() {
             new if new.is_empty() => ran.seen(),
@@ -33,6 +41,10 @@ fn runs(bench: &Bench) -> Verdict {
 
 /// The exit code is the command's.
 fn exit_code(bench: &Bench) -> Verdict {
-    let ran = bench.run(&["/bin/sh", "-c", "exit 42"])?;
+    exit_code_with(bench, &[])
+}
+
+fn exit_code_with(bench: &Bench, options: &[&str]) -> Verdict {
+    let ran = bench.run_with(options, &["/bin/sh", "-c", "exit 42"])?;
     if ran.code() == Some(42) { Ok(()) } else { Failure::verdict(&ran.command, "exit code 42", ran.seen()) }
 }
