@@ -90,6 +90,7 @@ impl Bench {
             tempfile::Builder::new().prefix("lab-").tempdir().context("cannot make a directory")?;
         let root = directory.path().join("root");
         make_root(&root)?;
+        make_layers(directory.path())?;
         install(attacker, &root)?;
         let mut files = BTreeSet::new();
         list(&root, &mut files)?;
@@ -99,6 +100,23 @@ impl Bench {
     /// The root that programs are given.
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("root")
+    }
+
+    /// What is called `name`, beside the root.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The files in what is called `name` beside the root, each with its size.
+    pub fn list(&self, name: &str) -> Result<BTreeSet<String>> {
+        let (tree, mut files) = (self.beside(name), BTreeSet::new());
+        list(&tree, &mut files)?;
+        let shown = |path: &PathBuf| -> Result<String> {
+            let file = fs::symlink_metadata(path).context("cannot look at a file")?;
+            let inside = path.strip_prefix(&tree).unwrap_or(path).display();
+            Ok(if file.is_dir() { format!("/{inside}") } else { format!("/{inside} ({} bytes)", file.len()) })
+        };
+        files.iter().map(shown).collect()
     }
 
     /// The files in the root that were not there at first, as paths inside.
@@ -202,20 +220,25 @@ impl Bench {
 
     fn said(&self, stream: &str) -> Result<String> {
         let said = fs::read(self.directory.path().join(stream)).context("cannot read what was printed")?;
-        Ok(String::from_utf8_lossy(&said).replace(&self.root().display().to_string(), &self.shown.root))
+        Ok(self.as_learners(&String::from_utf8_lossy(&said)))
     }
 
     /// A look in which the root has the path that is shown.
     fn as_shown(&self, mut look: Look) -> Look {
-        let root = self.root().display().to_string();
-        look.mounts.iter_mut().for_each(|mount| *mount = mount.replace(&root, &self.shown.root));
+        look.mounts.iter_mut().for_each(|mount| *mount = self.as_learners(mount));
         look
+    }
+
+    /// `text` with the paths of the learner's folder in place of this one's.
+    fn as_learners(&self, text: &str) -> String {
+        let folder = self.shown.root.strip_suffix("root").unwrap_or_default();
+        text.replace(&format!("{}/", self.directory.path().display()), folder)
     }
 
     fn shown(&self, options: &[&str], command: &[&str]) -> String {
         let words = [self.shown.program.as_str()].into_iter().chain(options.iter().copied());
         let words = words.chain([self.shown.root.as_str()]).chain(command.iter().copied());
-        words.map(quoted).collect::<Vec<_>>().join(" ")
+        words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -256,6 +279,28 @@ pub fn make_root(root: &Path) -> Result<()> {
         symlink("busybox", root.join("bin").join(applet)).context("cannot make a link")?;
     }
     fs::write(root.join("etc/motd"), "This is the root that you were given.\n").context("cannot write a file")
+}
+
+/// Two layers in `directory`, to go on top of [`make_root`]'s, with the marks that images have.
+pub fn make_layers(directory: &Path) -> Result<()> {
+    let files = [
+        ("root/data/old", "below\n"),
+        ("root/etc/gone", "below\n"),
+        ("root/etc/issue", "of the root\n"),
+        ("one/one", "in layer one\n"),
+        ("one/etc/issue", "of layer one\n"),
+        ("one/etc/.wh.gone", ""),
+        ("two/two", "in layer two\n"),
+        ("two/etc/issue", "of layer two\n"),
+        ("two/data/.wh..wh..opq", ""),
+        ("two/data/new", "above\n"),
+    ];
+    for (path, text) in files {
+        let path = directory.join(path);
+        let parent = path.parent().context("a file lies in a directory")?;
+        fs::create_dir_all(parent).and_then(|()| fs::write(&path, text)).context("cannot make a layer")?;
+    }
+    Ok(())
 }
 
 /// Puts the program `attacker` into `root`.

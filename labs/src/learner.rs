@@ -94,15 +94,17 @@ impl Learner {
         self.progress.labs.get(&lab.name).is_some_and(|state| state.done)
     }
 
-    /// Copies the starter of `lab`, and makes a root with `attacker` in it if there is none yet.
+    /// Copies the starter of `lab`, and makes a root with `attacker` in it, and layers, if there is none yet.
     pub fn start(&mut self, lab: &Lab, attacker: &Path) -> Result<()> {
         let folder = self.crate_of(lab);
         if folder.exists() {
             bail!("{} is there already; cargo lab reset {} begins anew", folder.display(), lab.number());
         }
         copy(&lab.folder.join("starter"), &folder)?;
+        hand_over(&folder)?;
         if !self.root().exists() {
             bench::make_root(&self.root())?;
+            bench::make_layers(&self.folder)?;
             bench::install(attacker, &self.root())?;
         }
         self.remember(lab, |_| {})
@@ -160,8 +162,32 @@ impl Learner {
         // Written aside and renamed: whoever stops it half-way loses nothing.
         fs::write(&new, text + "\n")
             .and_then(|()| fs::rename(&new, &path))
-            .context("cannot note the progress")
+            .context("cannot note the progress")?;
+        give(&path)?;
+        give(&self.folder)
     }
+}
+
+/// Gives `path`, and all that is in it, to the user who is root by means of sudo: who edits it is that user.
+fn hand_over(path: &Path) -> Result<()> {
+    // Not through a link, behind which are files of others.
+    if path.symlink_metadata().is_ok_and(|file| file.is_dir()) {
+        for entry in fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))? {
+            hand_over(&entry?.path())?;
+        }
+    }
+    give(path)
+}
+
+/// Gives only `path` to that user, if there is one.
+fn give(path: &Path) -> Result<()> {
+    let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
+    let (true, Some(user), Some(group)) = (nix::unistd::geteuid().is_root(), id("SUDO_UID"), id("SUDO_GID"))
+    else {
+        return Ok(());
+    };
+    std::os::unix::fs::lchown(path, Some(user), Some(group))
+        .with_context(|| format!("cannot give {} to its user", path.display()))
 }
 
 /// Copies a folder of files and folders, but for what was built in it.

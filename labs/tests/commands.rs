@@ -62,6 +62,24 @@ fn a_lab_from_start_to_end() {
 }
 
 #[test]
+fn with_sudo_the_files_are_the_users() {
+    use std::os::unix::fs::MetadataExt;
+    let room = tempfile::tempdir().unwrap();
+    let started = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args(["--folder", "mine", "start", "1"])
+        .env("SUDO_UID", "1234")
+        .env("SUDO_GID", "1235")
+        .current_dir(room.path())
+        .output()
+        .unwrap();
+    assert!(started.status.success(), "{started:?}");
+    for path in ["mine", "mine/progress.json", "mine/01-chroot/src", "mine/01-chroot/src/root.rs"] {
+        let file = fs::metadata(room.path().join(path)).unwrap();
+        assert_eq!((file.uid(), file.gid()), (1234, 1235), "{path}");
+    }
+}
+
+#[test]
 fn nobody_works_beside_the_answers() {
     let output = lab(labs::lab::folder(), &["list"]);
     assert_eq!(output.status.code(), Some(1));

@@ -50,6 +50,11 @@ fn lab_3() -> Result<()> {
     gate("03-cgroups")
 }
 
+#[test]
+fn lab_4() -> Result<()> {
+    gate("04-overlay-layers")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod chroot;
+mod overlay_layers;
 mod pid_namespace;
 
 use anyhow::{Result, bail};
@@ -15,6 +16,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "01-chroot" => Ok(chroot::CHECKS),
         "02-pid-namespace" => Ok(pid_namespace::CHECKS),
         "03-cgroups" => Ok(cgroups::CHECKS),
+        "04-overlay-layers" => Ok(overlay_layers::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
