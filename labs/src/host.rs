@@ -16,6 +16,8 @@ pub enum Need {
     Root,
     /// Limits on memory, on the number of processes, and on processor time.
     Limits,
+    /// The overlay file system.
+    Overlay,
 }
 
 /// Something that is not there.
@@ -63,6 +65,15 @@ impl Need {
                 advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or in a virtual machine of your own"
                     .into(),
             }),
+            Self::Overlay => {
+                // mount(2) would load it by itself where modules can be found; to have looked is better than to hope.
+                let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+                let has = known.lines().any(|line| line.ends_with("\toverlay"));
+                (!has).then(|| Lack {
+                    what: "This lab stacks layers; the overlay file system is not loaded here.".into(),
+                    advice: "modprobe overlay, as root; cargo lab doctor says whether that helped".into(),
+                })
+            }
             Self::Limits => {
                 let missing: Vec<&str> = match Hierarchy::detect() {
                     Ok(host) => {

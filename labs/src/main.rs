@@ -152,7 +152,7 @@ fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
         println!("  {}", folder.join(file).display());
     }
     println!(
-        "\nThen: cargo lab check, or cargo lab watch in a second terminal. If you are stuck: cargo lab hint"
+        "\nThen, from here: cargo lab check, or cargo lab watch in a second terminal. If you are stuck: cargo lab hint"
     );
     for lack in host::lacks(lab) {
         println!("\n{lack}");
