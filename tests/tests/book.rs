@@ -39,6 +39,7 @@ chapters! {
     capabilities: "07-capabilities.md",
     seccomp: "08-seccomp.md",
     user_namespace: "09-user-namespace.md",
+    runtime: "10-runtime.md",
 }
 
 #[test]
