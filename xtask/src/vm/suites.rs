@@ -44,7 +44,14 @@ const SUITES: &[Suite] = &[
             "run",
             "terminal",
         ],
-        skip: &["kills::", "images_come_and_go", "no_room_for_an_image", "a_reboot_ends", "an_images_check"],
+        skip: &[
+            "kills::",
+            "a_reboot_comes_in",
+            "images_come_and_go",
+            "no_room_for_an_image",
+            "a_reboot_ends",
+            "an_images_check",
+        ],
     },
 ];
 
