@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use testbed::engine::Engine;
 use testbed::rootfs::Rootfs;
 use testbed::user::{USER, User};
-use testbed::{stdout, until};
+use testbed::{stdout, until, until_within};
 
 /// Takes hold of the program of whatever process is not busybox, waits for its end, and writes to it until that is
 /// done or refused for good: "text file busy" only means not yet.
@@ -104,7 +105,8 @@ impl Scene {
     fn attack_by(&self, arguments: &[&str]) {
         let before = fs::read(&self.binary).expect("our copy");
         let (caught, done) = (self.spoils.join("caught"), self.spoils.join("done"));
-        until("the thief holds the engine's binary", || {
+        // A script's engine lives for a moment only, and the thief has to look just then.
+        until_within(Duration::from_secs(90), "the thief holds the engine's binary", || {
             let mut run = self.victim.command(&self.binary, arguments);
             let run = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let mut run = run.expect("the copy runs");

@@ -39,8 +39,13 @@ pub fn stdout(command: &mut Command) -> String {
 }
 
 /// Waits, for at most twenty seconds, until `condition` holds; panics, saying `what` did not happen.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(20), what, condition);
+}
+
+/// The same for at most `patience`: for what depends on luck, and is tried until it happens.
+pub fn until_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < deadline, "this did not happen in time: {what}");
         std::thread::sleep(Duration::from_millis(10));
