@@ -139,7 +139,7 @@ impl Bench {
             || self.start(options, command),
             |mut child, _| wait(&mut child),
         )?;
-        let left = end_orphans();
+        let left = end_orphans()?;
         Ok(Ran {
             command: self.shown(options, command),
             status,
@@ -180,7 +180,7 @@ impl Bench {
                 Ok((observed, wait(&mut child)?))
             },
         )?;
-        end_orphans();
+        end_orphans()?;
         Ok((observed?, describe(status, &self.said("stderr")?)))
     }
 
@@ -329,7 +329,7 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
             return Ok(Some(status));
         }
         if Instant::now() > deadline {
-            Process(child.id()).family().into_iter().for_each(Process::kill);
+            Process(child.id()).family().into_iter().try_for_each(Process::kill)?;
             child.wait().context("cannot wait")?;
             return Ok(None);
         }
@@ -338,15 +338,18 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
 }
 
 /// Ends the processes that became children of ours, and says how many they were.
-fn end_orphans() -> usize {
+fn end_orphans() -> Result<usize> {
     let orphans = Process::own().children();
     let alive = orphans.iter().filter(|orphan| !orphan.status("State").starts_with('Z')).count();
     for orphan in orphans {
-        orphan.family().into_iter().for_each(Process::kill);
+        orphan.family().into_iter().try_for_each(Process::kill)?;
         // Whoever waits elsewhere for it has done so.
-        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(orphan.0.cast_signed()), None);
+        match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(orphan.0.cast_signed()), None) {
+            Ok(_) | Err(nix::errno::Errno::ECHILD) => {}
+            Err(errno) => return Err(errno).context("cannot wait for an orphan"),
+        }
     }
-    alive
+    Ok(alive)
 }
 
 fn describe(status: Option<ExitStatus>, stderr: &str) -> String {

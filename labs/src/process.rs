@@ -5,6 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A process, by its number in our pid namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,8 +72,10 @@ impl Process {
     }
 
     /// Ends it. One that has ended already is left alone.
-    pub fn kill(self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    pub fn kill(self) -> Result<()> {
+        match kill(Pid::from_raw(self.0.cast_signed()), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("cannot end process {}", self.0)),
+        }
     }
 }

@@ -49,7 +49,12 @@ fn namespace(bench: &Bench) -> Verdict {
 fn escape(bench: &Bench) -> Verdict {
     let ran = bench.run(&["/bin/escape"])?;
     // The attacker's, and not the program's.
-    let _ = fs::remove_dir(bench.root().join("tmp/below"));
+    match fs::remove_dir(bench.root().join("tmp/below")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(anyhow::Error::new(error).context("cannot remove what the attacker has made").into());
+        }
+        _ => {}
+    }
     match ran.stdout.trim() {
         escape::HELD => Ok(()),
         "" => Failure::verdict(&ran.command, escape::HELD, ran.seen()),

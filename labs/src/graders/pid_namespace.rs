@@ -153,13 +153,13 @@ fn parent(held: &Held) -> Result<Process, Stop> {
 
 fn killed(bench: &Bench) -> Verdict {
     let ((command, inside), ended) = bench.hold_to_end(&[], HOLD, |held| {
-        parent(held)?.kill();
+        parent(held)?.kill()?;
         Ok((held.command.clone(), held.inside))
     })?;
     let command = format!("{command}, and kill -KILL of process 1");
     let expected = "exit code 137, and nobody is left";
     if inside.path().exists() {
-        inside.kill();
+        inside.kill()?;
         return Failure::verdict(command, expected, "the command is alive");
     }
     if ended == "exit code 137" { Ok(()) } else { Failure::verdict(command, expected, ended) }

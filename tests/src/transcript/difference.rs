@@ -1,7 +1,5 @@
 //! Comparing what a text says with what was seen, and saying how they differ.
 
-use std::fmt::Write as _;
-
 use super::redaction::redacted;
 use super::{Document, Seen};
 
@@ -29,7 +27,7 @@ pub fn report(document: &Document, name: &str, seen: &[Seen]) -> Option<String> 
         if differs(&command.output, &seen.lines) {
             let text = command.text.replace('\n', "\n> ");
             let lines = changes(&command.output, &seen.lines);
-            let _ = write!(report, "\n{name}:{}: {text}\n{lines}", command.line);
+            report += &["\n", name, ":", &command.line.to_string(), ": ", &text, "\n", &lines].concat();
         }
     }
     let hint =
