@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use mdbook_core::book::{Book, BookItem};
+use mdbook_core::book::{Book, BookItem, Chapter};
 use mdbook_driver::MDBook;
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 
 use crate::chapter::{Composer, Shown};
+use crate::course::{Course, Lab};
 use crate::{coverage, links, listing};
 
 /// Builds the book of the repository at `root`, where its settings say. Returns the folder of its pages.
@@ -26,8 +27,8 @@ pub fn build(root: &Path) -> Result<PathBuf> {
 /// Builds the book of the repository at `root` into `pages`.
 ///
 /// # Errors
-/// What a chapter asks for and is not there; links that lead nowhere; lines of the steps that no chapter shows. All that
-/// can be told at once is.
+/// What a chapter asks for and is not there; links that lead nowhere; lines of the steps that no chapter shows; points of
+/// the courses that none treats. All that can be told at once is.
 pub fn build_in(root: &Path, pages: &Path) -> Result<()> {
     let mut book = MDBook::load(root.join("book"))?;
     pages.clone_into(&mut book.config.build.build_dir);
@@ -35,14 +36,16 @@ pub fn build_in(root: &Path, pages: &Path) -> Result<()> {
 }
 
 fn finish(mut book: MDBook, root: &Path, pages: &Path) -> Result<()> {
-    let composer = Arc::new(Mutex::new(Composer::new(root)));
-    book.with_preprocessor(Composing(Arc::clone(&composer)));
+    let (course, labs) = Course::read(root)?;
+    let composer = Arc::new(Mutex::new(Composer::new(root, course)));
+    book.with_preprocessor(Composing { composer: Arc::clone(&composer), labs });
     book.build()?;
-    let shown = &composer.lock().unwrap_or_else(PoisonError::into_inner).shown;
+    let Composer { shown, course, .. } = &*composer.lock().unwrap_or_else(PoisonError::into_inner);
     copy_sources(root, pages, shown)?;
     let mut faults: Vec<String> =
         links::dead(pages)?.into_iter().map(|link| format!("dead link: {link}")).collect();
     faults.extend(coverage::gaps(root, shown)?.into_iter().map(|gap| format!("in no chapter: {gap}")));
+    faults.extend(course.faults());
     if faults.is_empty() {
         return Ok(());
     }
@@ -60,8 +63,14 @@ fn copy_sources(root: &Path, pages: &Path, shown: &Shown) -> Result<()> {
     Ok(())
 }
 
+/// The chapter that the courses' labs are below.
+const ABOVE_LABS: &str = "courses.md";
+
 /// mdbook's idea of what a [`Composer`] does.
-struct Composing(Arc<Mutex<Composer>>);
+struct Composing {
+    composer: Arc<Mutex<Composer>>,
+    labs: Vec<Lab>,
+}
 
 impl Preprocessor for Composing {
     fn name(&self) -> &'static str {
@@ -69,16 +78,42 @@ impl Preprocessor for Composing {
     }
 
     fn run(&self, _: &PreprocessorContext, mut book: Book) -> Result<Book> {
-        let mut composer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut result = Ok(());
-        book.for_each_mut(|item| {
-            let BookItem::Chapter(chapter) = item else { return };
-            let Some(path) = chapter.source_path.as_ref().filter(|_| result.is_ok()) else { return };
-            match composer.compose(path, &chapter.content) {
-                Ok(text) => chapter.content = text,
-                Err(error) => result = Err(error),
-            }
-        });
-        result.map(|()| book)
+        self.add_labs(&mut book)?;
+        let mut composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+        each_chapter(&mut book, |path, text| composer.compose(path, text))?;
+        each_chapter(&mut book, |path, text| composer.complete(path, text))?;
+        Ok(book)
     }
+}
+
+impl Composing {
+    fn add_labs(&self, book: &mut Book) -> Result<()> {
+        let mut found = self.labs.is_empty();
+        book.for_each_mut(|item| {
+            let BookItem::Chapter(above) = item else { return };
+            if above.source_path.as_deref() != Some(Path::new(ABOVE_LABS)) {
+                return;
+            }
+            found = true;
+            above.sub_items.extend(self.labs.iter().map(|lab| {
+                let parents = vec![above.name.clone()];
+                BookItem::Chapter(Chapter::new(&lab.title, lab.text.clone(), &lab.page, parents))
+            }));
+        });
+        if found { Ok(()) } else { bail!("there is no chapter {ABOVE_LABS} to put the courses' labs below") }
+    }
+}
+
+/// Replaces the text of every chapter, by its file and the text it has.
+fn each_chapter(book: &mut Book, mut new_text: impl FnMut(&Path, &str) -> Result<String>) -> Result<()> {
+    let mut result = Ok(());
+    book.for_each_mut(|item| {
+        let BookItem::Chapter(chapter) = item else { return };
+        let Some(path) = chapter.source_path.as_ref().filter(|_| result.is_ok()) else { return };
+        match new_text(path, &chapter.content) {
+            Ok(text) => chapter.content = text,
+            Err(error) => result = Err(error),
+        }
+    });
+    result
 }

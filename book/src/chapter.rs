@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::course::{self, Course};
 use crate::directive::{Directive, Part};
 use crate::source::Source;
 use crate::{listing, transcript};
@@ -19,23 +20,27 @@ pub type Shown = BTreeMap<PathBuf, Vec<Range<usize>>>;
 pub struct Composer {
     /// The repository's root.
     root: PathBuf,
+    /// What the courses show, and where the chapters so far treat it.
+    pub course: Course,
     /// What the chapters so far have shown.
     pub shown: Shown,
 }
 
 impl Composer {
     /// One that fetches from the repository at `root`.
-    pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), shown: Shown::new() }
+    pub fn new(root: &Path, course: Course) -> Self {
+        Self { root: root.to_owned(), course, shown: Shown::new() }
     }
 
-    /// The text of the chapter `path`, whose directives and transcripts become what they stand for.
+    /// The text of the chapter `path`, whose directives and transcripts become what they stand for; but for the tables of
+    /// points, which can be written only when all chapters are known ([`Composer::complete`]).
     ///
     /// # Errors
     /// What a directive asks for and is not there, with the chapter and the line.
     pub fn compose(&mut self, path: &Path, text: &str) -> Result<String> {
-        let up = "../".repeat(path.components().count() - 1);
+        let up = way_up(path);
         let mut composed = Vec::new();
+        let mut place = Headings::default();
         let mut lines = text.lines().enumerate();
         while let Some((number, line)) = lines.next() {
             if transcript::opens(line) {
@@ -45,12 +50,31 @@ impl Composer {
                 continue;
             }
             let at = || format!("{}, line {}", path.display(), number + 1);
+            place.pass(line);
             match Directive::of(line).with_context(at)? {
+                Some(Directive::Points(_)) => composed.push(line.to_owned()),
+                Some(Directive::Treats(points)) => {
+                    self.course.treat(&points, path, &place.name()).with_context(at)?;
+                    composed.push(course::spots(&points));
+                }
                 Some(directive) => composed.push(self.carry_out(&directive, &up).with_context(at)?),
                 None => composed.push(line.to_owned()),
             }
         }
         Ok(composed.join("\n"))
+    }
+
+    /// The text of the composed chapter `path`, with the tables of points in their places.
+    ///
+    /// # Errors
+    /// A course that there is not, with the chapter.
+    pub fn complete(&self, path: &Path, text: &str) -> Result<String> {
+        let complete = |line: &str| match Directive::of(line) {
+            Ok(Some(Directive::Points(course))) => self.course.table(&course, &way_up(path)),
+            _ => Ok(line.to_owned()),
+        };
+        let lines: Result<Vec<String>> = text.lines().map(complete).collect();
+        Ok(lines.with_context(|| path.display().to_string())?.join("\n"))
     }
 
     fn carry_out(&mut self, directive: &Directive, up: &str) -> Result<String> {
@@ -94,6 +118,36 @@ impl Composer {
                     picture.join("\n")
                 ))
             }
+            Directive::Treats(_) | Directive::Points(_) => unreachable!("these concern more than one chapter"),
         }
     }
+}
+
+/// The headings above a line.
+#[derive(Debug, Default)]
+struct Headings {
+    chapter: String,
+    section: String,
+}
+
+impl Headings {
+    fn pass(&mut self, line: &str) {
+        if let Some(title) = line.strip_prefix("# ").filter(|_| self.chapter.is_empty()) {
+            title.clone_into(&mut self.chapter);
+        } else if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
+            title.clone_into(&mut self.section);
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.section.as_str() {
+            "" => self.chapter.clone(),
+            section => format!("{}: {section}", self.chapter),
+        }
+    }
+}
+
+/// What leads from a chapter to the book's root.
+fn way_up(chapter: &Path) -> String {
+    "../".repeat(chapter.components().count() - 1)
 }

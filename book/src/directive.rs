@@ -7,6 +7,8 @@
 //! | `{{#file FILE}}` | a whole file without its tests, folded |
 //! | `{{#diff OLD NEW}}` | how one file differs from another, folded |
 //! | `{{#figure NAME CAPTION}}` | a picture of `figures/` |
+//! | `{{#treats NUMBER, NUMBER}}` | the spots that links to these points of the courses lead to |
+//! | `{{#points COURSE}}` | a table of a course's points, and where each is treated |
 
 use std::str::FromStr;
 
@@ -23,6 +25,10 @@ pub enum Directive {
     Diff(String, String),
     /// A picture and what is said below it.
     Figure(String, String),
+    /// Points of the courses that are treated from here on.
+    Treats(Vec<String>),
+    /// All points of a course.
+    Points(String),
 }
 
 /// Which parts of a file.
@@ -54,8 +60,7 @@ impl FromStr for Directive {
         match kind {
             "code" => {
                 if let Some((file, items)) = what.split_once('#') {
-                    let items = items.split(',').map(|item| item.trim().to_owned()).collect();
-                    return Ok(Self::Code(file.to_owned(), Part::Items(items)));
+                    return Ok(Self::Code(file.to_owned(), Part::Items(list(items))));
                 }
                 let (file, anchor) = what
                     .split_once(':')
@@ -73,7 +78,14 @@ impl FromStr for Directive {
                     what.split_once(' ').with_context(|| format!("figure {what} has no caption"))?;
                 Ok(Self::Figure(name.to_owned(), caption.to_owned()))
             }
+            "treats" => Ok(Self::Treats(list(what))),
+            "points" => Ok(Self::Points(what.to_owned())),
             _ => bail!("there is no directive {kind}"),
         }
     }
+}
+
+/// What stands between commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(|item| item.trim().to_owned()).collect()
 }

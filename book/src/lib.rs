@@ -10,12 +10,14 @@
 //! | [`listing`] | code, as it is shown |
 //! | [`transcript`] | commands and their output, as they are shown |
 //! | [`chapter`] | a chapter with everything in its place |
+//! | [`course`] | the courses: what is treated where, and their labs |
 //! | [`coverage`] | which lines of the steps no chapter shows |
 //! | [`links`] | links that lead nowhere |
 //! | [`build`] | all of it |
 
 pub mod build;
 pub mod chapter;
+pub mod course;
 pub mod coverage;
 pub mod directive;
 pub mod links;

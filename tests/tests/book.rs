@@ -40,6 +40,9 @@ chapters! {
     seccomp: "08-seccomp.md",
     user_namespace: "09-user-namespace.md",
     runtime: "10-runtime.md",
+    engine_run: "engine-run.md",
+    engine_shim: "engine-shim.md",
+    engine_store: "engine-store.md",
 }
 
 #[test]

@@ -48,6 +48,7 @@ const TESTS: &[Need] = &[
     need("runc", "runc", "an OCI runtime, to compare with ours"),
     need("podman", "podman", "an engine that uses our runtime"),
     need("ctr", "containerd", "another one"),
+    need("strace", "strace", "shows the system calls that the book speaks of"),
     need("chromedriver", "chromium-driver", "a real browser, for the book"),
     need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
 ];
