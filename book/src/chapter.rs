@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use seccomp::{Profile, describe};
 
 use crate::course::{self, Course};
 use crate::directive::{Directive, Part};
@@ -52,13 +53,12 @@ impl Composer {
             let at = || format!("{}, line {}", path.display(), number + 1);
             place.pass(line);
             match Directive::of(line).with_context(at)? {
-                Some(Directive::Points(_)) => composed.push(line.to_owned()),
                 Some(Directive::Treats(points)) => {
                     self.course.treat(&points, path, &place.name()).with_context(at)?;
                     composed.push(course::spots(&points));
                 }
+                Some(Directive::Points(_)) | None => composed.push(line.to_owned()),
                 Some(directive) => composed.push(self.carry_out(&directive, &up).with_context(at)?),
-                None => composed.push(line.to_owned()),
             }
         }
         Ok(composed.join("\n"))
@@ -118,7 +118,14 @@ impl Composer {
                     picture.join("\n")
                 ))
             }
-            Directive::Treats(_) | Directive::Points(_) => unreachable!("these concern more than one chapter"),
+            Directive::Profile(file) => {
+                let profile = Profile::read(self.root.join(file)).with_context(|| file.clone())?;
+                let rows: Vec<String> = describe(&profile).iter().map(ToString::to_string).collect();
+                Ok(format!("{}\n{}", describe::HEAD, rows.join("\n")))
+            }
+            Directive::Treats(_) | Directive::Points(_) => {
+                unreachable!("these concern more than one chapter")
+            }
         }
     }
 }

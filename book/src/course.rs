@@ -80,7 +80,8 @@ impl Course {
         let mut labs = Vec::new();
         for name in COURSES {
             for folder in lab_folders(&root.join(LABS).join(name))? {
-                labs.push(course.add_lab(&folder, name).with_context(|| folder.display().to_string())?);
+                let shown = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
+                labs.push(course.add_lab(&folder, name).context(shown)?);
             }
         }
         Ok((course, labs))
@@ -125,20 +126,21 @@ impl Course {
     /// # Errors
     /// A course that there is not.
     pub fn table(&self, course: &str, up: &str) -> Result<String> {
-        let mut table = "| point | what | where |\n|---|---|---|\n".to_owned();
         let of_course = |point: &&Point| point.number.split('-').next() == Some(course);
-        for point in self.points.iter().filter(of_course) {
-            let links: Vec<String> = self.places[&point.number].iter().map(|place| place.link(point, up)).collect();
-            let places = match point.waits_for.as_str() {
-                "" => links.join("<br>"),
-                waits_for => format!("*to come, with {waits_for}*"),
-            };
-            table += &format!("| {} | {} | {places} |\n", point.number, escaped(&point.topic));
-        }
-        if !table.contains(course) {
-            bail!("there is no course {course}");
-        }
-        Ok(table)
+        let rows: Vec<String> =
+            self.points.iter().filter(of_course).map(|point| self.row(point, up)).collect();
+        ensure!(!rows.is_empty(), "there is no course {course}");
+        Ok(format!("| point | what | where |\n|---|---|---|\n{}", rows.join("\n")))
+    }
+
+    fn row(&self, point: &Point, up: &str) -> String {
+        let links: Vec<String> =
+            self.places[&point.number].iter().map(|place| place.link(point, up)).collect();
+        let places = match point.waits_for.as_str() {
+            "" => links.join("<br>"),
+            waits_for => format!("*to come, with {waits_for}*"),
+        };
+        format!("| {} | {} | {places} |", point.number, escaped(&point.topic))
     }
 }
 
@@ -181,8 +183,10 @@ fn lab_folders(course: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let failed = || format!("cannot read {}", course.display());
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(course).with_context(failed)?.map(|entry| Ok(entry.with_context(failed)?.path())).collect::<Result<_>>()?;
+    let mut folders: Vec<PathBuf> = fs::read_dir(course)
+        .with_context(failed)?
+        .map(|entry| Ok(entry.with_context(failed)?.path()))
+        .collect::<Result<_>>()?;
     let number = |folder: &PathBuf| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.split('-').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(u32::MAX)

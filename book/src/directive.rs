@@ -7,6 +7,7 @@
 //! | `{{#file FILE}}` | a whole file without its tests, folded |
 //! | `{{#diff OLD NEW}}` | how one file differs from another, folded |
 //! | `{{#figure NAME CAPTION}}` | a picture of `figures/` |
+//! | `{{#profile FILE}}` | a seccomp profile as a table |
 //! | `{{#treats NUMBER, NUMBER}}` | the spots that links to these points of the courses lead to |
 //! | `{{#points COURSE}}` | a table of a course's points, and where each is treated |
 
@@ -25,6 +26,8 @@ pub enum Directive {
     Diff(String, String),
     /// A picture and what is said below it.
     Figure(String, String),
+    /// A profile of calls.
+    Profile(String),
     /// Points of the courses that are treated from here on.
     Treats(Vec<String>),
     /// All points of a course.
@@ -78,6 +81,7 @@ impl FromStr for Directive {
                     what.split_once(' ').with_context(|| format!("figure {what} has no caption"))?;
                 Ok(Self::Figure(name.to_owned(), caption.to_owned()))
             }
+            "profile" => Ok(Self::Profile(what.to_owned())),
             "treats" => Ok(Self::Treats(list(what))),
             "points" => Ok(Self::Points(what.to_owned())),
             _ => bail!("there is no directive {kind}"),

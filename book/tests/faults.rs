@@ -8,7 +8,11 @@ use tempfile::TempDir;
 
 const CODE: &str = "//! A step.\n\n/// Adds.\npub fn add(a: u8, b: u8) -> u8 {\n    // ANCHOR: sum\n    a + b\n    // ANCHOR_END: sum\n}\n";
 const CHAPTER: &str = "# One\n\n{{#code steps/11-sums/src/lib.rs#add}}\n\n{{#code steps/11-sums/src/lib.rs:sum}}\n\n\
-                       {{#file steps/11-sums/src/lib.rs}}\n\n[here](#one)\n\n```console\n# true\n```\n";
+                       {{#file steps/11-sums/src/lib.rs}}\n\n[here](#one)\n\n```console\n# true\n```\n\n\
+                       {{#treats C000-001}}\n\nSums.\n\n{{#points C000}}\n";
+const POINTS: &str = "number\tkind\ttopic\tarea\twaits for\nC000-001\tconcept\tSums of <a> | `<b>`\trun\t\n\
+                      C000-002\tflag\tProducts\trun\tmultiplication\nC000-003\tcommand\tcount\trun\t\n";
+const LAB: &str = "title = \"Counting\"\ncovers = [\"C000-003\"]\n";
 
 /// A repository with a single step and a single chapter.
 fn repository() -> TempDir {
@@ -16,7 +20,11 @@ fn repository() -> TempDir {
     for (path, text) in [
         ("book/book.toml", include_str!("../book.toml")),
         ("book/theme/book.css", ""),
-        ("book/chapters/SUMMARY.md", "# Summary\n\n[One](one.md)\n"),
+        ("book/chapters/SUMMARY.md", "# Summary\n\n- [One](one.md)\n- [Courses](courses.md)\n"),
+        ("book/chapters/courses.md", "# Courses\n"),
+        ("book/course/points.tsv", POINTS),
+        ("labs/course/docker-101/1-counting/lab.toml", LAB),
+        ("labs/course/docker-101/1-counting/lab.md", "# Counting\n\n```console\n# seq 3\n```\n"),
         ("book/chapters/one.md", CHAPTER),
         ("steps/11-sums/src/lib.rs", CODE),
     ] {
@@ -45,6 +53,15 @@ fn a_book_that_is_right() {
     for shown in ["lines 3–8", "source/steps/11-sums/src/lib.rs.txt", "<summary>", "as root"] {
         assert!(page.contains(shown), "{shown}");
     }
+    for shown in [
+        "<td>Sums of &lt;a&gt; | <code>&lt;b&gt;</code></td>",
+        "<a href=\"one.html#C000-001\">One</a>",
+        "<em>to come, with multiplication</em>",
+        "<a href=\"labs/docker-101/1-counting.html\">Lab: Counting</a>",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(fs::read_to_string(pages.join("labs/docker-101/1-counting.html")).unwrap().contains("as root"));
     assert_eq!(fs::read_to_string(pages.join("source/steps/11-sums/src/lib.rs.txt")).unwrap(), CODE);
 }
 
@@ -64,6 +81,16 @@ fn faults() {
         ("a dead page", fault(chapter, "(#one)", "(two.md)")),
         ("an unknown directive", fault(chapter, "{{#file ", "{{#include ")),
         ("a directive within a line", fault(chapter, "{{#file ", "see {{#file ")),
+        ("a point that is treated nowhere", fault(chapter, "{{#treats C000-001}}", "")),
+        ("a point of no course", fault(chapter, "C000-001", "C000-009")),
+        ("a point that is treated and to come", fault(chapter, "C000-001", "C000-001, C000-002")),
+        ("a point twice", fault("book/course/points.tsv", "C000-002", "C000-001")),
+        ("no such course", fault(chapter, "points C000", "points C009")),
+        (
+            "a lab of what no course shows",
+            fault("labs/course/docker-101/1-counting/lab.toml", "C000-003", "C000-009"),
+        ),
+        ("no chapter for the labs", fault("book/chapters/SUMMARY.md", "- [Courses](courses.md)\n", "")),
         ("no such figure", fault(chapter, "[here]", "{{#figure none A picture.}}\n\n[here]")),
     ];
     let faults: String = faults.iter().map(|(name, said)| format!("{name}\n    {said}\n")).collect();

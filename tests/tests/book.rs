@@ -43,6 +43,8 @@ chapters! {
     engine_run: "engine-run.md",
     engine_shim: "engine-shim.md",
     engine_store: "engine-store.md",
+    practice: "practice.md",
+    commands: "commands.md",
 }
 
 #[test]
