@@ -172,11 +172,12 @@ impl Containers {
         if !self.directory(owner).exists() {
             return Ok(true);
         }
+        // One whose record cannot be read keeps the name that leads to it.
         let has_another =
-            || -> Result<bool> { Ok(self.read(owner)?.is_some_and(|container| container.name != name)) };
+            || self.read(owner).is_ok_and(|found| found.is_some_and(|found| found.name != name));
         // Who is about to give it this name holds its record.
         let record = self.directory(owner).join(RECORD_LOCK);
-        Ok(has_another()? && Lock::try_exclusive(&record)?.is_some() && has_another()?)
+        Ok(has_another() && Lock::try_exclusive(&record)?.is_some() && has_another())
     }
 
     /// The ID that `name` points at.
@@ -276,14 +277,33 @@ impl Containers {
         Ok(ids)
     }
 
-    /// All finished containers, the newest first.
+    /// All finished containers, the newest first. One whose record cannot be read is an error: who asks what belongs to
+    /// whom must not be told half of it.
     pub fn list(&self) -> Result<Vec<Container>> {
-        let mut containers = Vec::new();
+        let (containers, broken) = self.readable()?;
+        broken.into_iter().next().map_or(Ok(containers), Err)
+    }
+
+    /// The finished containers whose records can be read, the newest first; and what is wrong with the others.
+    pub fn readable(&self) -> Result<(Vec<Container>, Vec<Error>)> {
+        let (mut containers, mut broken) = (Vec::new(), Vec::new());
         for id in self.ids()? {
-            containers.extend(self.read(&id)?);
+            match self.read(&id) {
+                Ok(container) => containers.extend(container),
+                Err(error) => broken.push(Error::new(format!(
+                    "{error}; to remove that container: mini-docker rm --force {id}"
+                ))),
+            }
         }
         containers.sort_by(|a: &Container, b| b.created.cmp(&a.created));
-        Ok(containers)
+        Ok((containers, broken))
+    }
+
+    /// The ID of the container that `reference`, an ID or a name, means and whose record cannot be read.
+    pub fn find_broken(&self, reference: &str) -> Result<Option<String>> {
+        let owner = if names::is_valid(reference) { self.owner(reference)? } else { None };
+        let mut means = self.ids()?.into_iter().filter(|id| id == reference || Some(id) == owner.as_ref());
+        Ok(means.find(|id| self.read(id).is_err()))
     }
 
     /// The container that `reference` means: its ID, its name, or the beginning of its ID if no other's begins so.
@@ -317,7 +337,8 @@ impl Containers {
     /// Makes a held container gone for everybody, its name free. What it was made of is still there, for
     /// [`Containers::remove`].
     pub fn retire(&self, held: Held) -> Result<Held> {
-        let name = self.read_held(&held)?.map(|container| container.name);
+        // Of one whose record cannot be read, the name is looked for as well.
+        let name = self.read_held(&held).ok().flatten().map(|container| container.name);
         let directory = held.directory.with_file_name(format!("{GONE}{}", held.id));
         if !held.is_retired() {
             fs::rename(&held.directory, &directory)
@@ -356,12 +377,14 @@ impl Containers {
                     ids.push(id.to_owned());
                     continue;
                 }
-                let is_abandoned = match self.read(&entry)? {
-                    None => true,
+                let is_abandoned = match self.read(&entry) {
+                    Ok(None) => true,
                     // One that a reboot has ended before it could remove itself.
-                    Some(container) => {
+                    Ok(Some(container)) => {
                         container.host_config.auto_remove && self.state(&entry)?.status == Status::Exited
                     }
+                    // Nobody is to lose it but by asking for that; who lists it says what is wrong.
+                    Err(_) => false,
                 };
                 if is_abandoned {
                     ids.push(entry);

@@ -5,6 +5,7 @@
 //! | a command, a shim, or a container's first process is killed, at every stage of what is done | [`kills`] |
 //! | a disk is full, or cannot be written to | [`disk`] |
 //! | two commands at once are at work on one container | [`races`] |
+//! | somebody else has written into a record | [`records`] |
 //! | the host reboots | [`reboot`] |
 
 mod disk;
@@ -12,3 +13,4 @@ mod kills;
 mod leftovers;
 mod races;
 mod reboot;
+mod records;

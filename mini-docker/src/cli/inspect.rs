@@ -92,7 +92,7 @@ impl Options {
                     }
                     return Ok(object);
                 }
-                Err(error) if kind.is_some() => return Err(error),
+                Err(error) if kind.is_some() || !error.is_missing() => return Err(error),
                 Err(_) => {}
             }
         }
@@ -102,6 +102,7 @@ impl Options {
                 match (engine.networks().find(name), engine.volumes().find(name)) {
                     (Ok(network), _) => inspect::network(engine, &network),
                     (_, Ok(volume)) => Ok(inspect::volume(&volume)),
+                    (Err(error), _) | (_, Err(error)) if !error.is_missing() => Err(error),
                     _ => Err(Error::new(format!("No such object: {name}"))),
                 }
             }

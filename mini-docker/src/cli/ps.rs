@@ -96,7 +96,8 @@ impl Options {
             self.all || last > 0 || filters.iter().any(|(key, _)| ["status", "exited"].contains(key));
         all |= filters.iter().any(|(key, _)| ["before", "since"].contains(key));
         let mut shown = Vec::new();
-        for container in engine.containers().list()? {
+        let (containers, broken) = engine.containers().readable()?;
+        for container in containers {
             let state = engine.state(&container)?;
             if (all || state.status.is_alive()) && matches(engine, &container, &state, &filters)? {
                 shown.push((container, state));
@@ -111,11 +112,11 @@ impl Options {
             .collect::<Result<Vec<_>>>()?;
         if self.quiet {
             rows.iter().for_each(|row| println!("{}", row["ID"].as_str().unwrap_or_default()));
-            return Ok(0);
+            return Ok(told(&broken));
         }
         let columns = if self.size { COLUMNS_WITH_SIZE } else { COLUMNS };
         output::list(self.format.as_deref(), columns, HEADINGS, &rows)?;
-        Ok(0)
+        Ok(told(&broken))
     }
 
     fn row(&self, engine: &Engine, container: &Container, state: &State) -> Result<Value> {
@@ -165,6 +166,12 @@ pub(crate) fn row(engine: &Engine, container: &Container, state: &State) -> Resu
         format: None,
     };
     options.row(engine, container, state)
+}
+
+/// Says which containers are missing from the list, and why; the exit code.
+fn told(broken: &[Error]) -> u8 {
+    broken.iter().for_each(super::report);
+    u8::from(!broken.is_empty())
 }
 
 /// The program and its arguments as one text; an argument with a space in it is quoted.

@@ -24,7 +24,14 @@ impl Options {
     pub(crate) fn run(self, engine: &Engine) -> u8 {
         super::sweep(engine, true);
         remove_each(&self.containers, self.force, |name| {
-            engine.remove(&engine.containers().find(name)?, self.force, self.volumes)?;
+            match engine.containers().find(name) {
+                Ok(container) => engine.remove(&container, self.force, self.volumes)?,
+                Err(error) if self.force => match engine.containers().find_broken(name)? {
+                    Some(id) => engine.remove_broken(&id)?,
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
             Ok(name.to_owned())
         })
     }

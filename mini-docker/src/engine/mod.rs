@@ -331,6 +331,17 @@ impl Engine {
         Ok(true)
     }
 
+    /// Removes a container whose record cannot be read, with the volumes and limits that only the record would tell of left
+    /// to be pruned. One that still runs is refused.
+    pub fn remove_broken(&self, id: &str) -> Result<()> {
+        let held = self.containers.try_hold(id)?.ok_or_else(|| {
+            Error::new(format!(
+                "cannot remove container {id}: it is in the hands of a shim or another command"
+            ))
+        })?;
+        self.containers.remove(held)
+    }
+
     /// Removes an image, or the name that was given if it has others.
     ///
     /// A container protects the image it was created from: its last name can be taken only with `force` (the image
