@@ -26,8 +26,8 @@ pub const HOLD: &str = "echo ready; read line";
 
 /// Programs inside the root.
 const APPLETS: &[&str] = &[
-    "cat", "dd", "echo", "grep", "head", "hostname", "id", "kill", "ls", "mount", "ps", "readlink", "sh",
-    "sleep", "stat", "tail", "test", "true", "wc",
+    "cat", "chown", "dd", "echo", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ls", "mknod",
+    "mount", "nc", "ps", "readlink", "sh", "sleep", "stat", "tail", "test", "true", "wc", "wget",
 ];
 
 /// A learner's program, and a root for it.
@@ -368,7 +368,7 @@ fn describe(status: Option<ExitStatus>, stderr: &str) -> String {
 
 /// `word`, as a shell takes it for one.
 fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {

@@ -12,11 +12,6 @@ pub const NAME: &str = "escape";
 /// What it prints if walking up ends at the root that it was given.
 pub const HELD: &str = "held: walking up ends at the root I was given";
 
-/// Whether this process was started to attack.
-pub fn is_asked_for() -> bool {
-    std::env::args_os().next().is_some_and(|name| std::path::Path::new(&name).ends_with(NAME))
-}
-
 /// Walks up, and says where that ended.
 pub fn main() -> ExitCode {
     match walk_up() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cgroups::Hierarchy;
+use nix::sys::statvfs::FsFlags;
 use serde::Deserialize;
 
 use crate::lab::Lab;
@@ -18,6 +19,8 @@ pub enum Need {
     Limits,
     /// The overlay file system.
     Overlay,
+    /// That set-user-ID programs are such, where learners' programs are tried.
+    SetUserId,
 }
 
 /// Something that is not there.
@@ -72,6 +75,18 @@ impl Need {
                 (!has).then(|| Lack {
                     what: "This lab stacks layers; the overlay file system is not loaded here.".into(),
                     advice: "modprobe overlay, as root; cargo lab doctor says whether that helped".into(),
+                })
+            }
+            Self::SetUserId => {
+                let room = std::env::temp_dir();
+                let flags = nix::sys::statvfs::statvfs(&room).map(|found| found.flags());
+                // Where it cannot be looked at, no program can be tried, and that says why.
+                flags.is_ok_and(|flags| flags.contains(FsFlags::ST_NOSUID)).then(|| Lack {
+                    what: format!(
+                        "This lab runs a set-user-ID program; what is in {} cannot be one (nosuid).",
+                        room.display()
+                    ),
+                    advice: "TMPDIR=/var/tmp cargo lab check, or another directory where it can".into(),
                 })
             }
             Self::Limits => {

@@ -18,6 +18,7 @@
 //! | [`host`] | what this machine has of what labs need |
 //! | [`watch`] | checking again as often as a file changes |
 //! | [`escape`] | the classic attack on a root |
+//! | [`sets`] | a program that says what it gained by being run |
 //!
 //! What a lab says is data, in `labs/NUMBER-NAME/`. Adding one means such a folder and a module in [`graders`].
 
@@ -33,4 +34,5 @@ pub mod process;
 pub mod program;
 pub mod report;
 pub mod sandbox;
+pub mod sets;
 pub mod watch;

@@ -55,6 +55,11 @@ fn lab_4() -> Result<()> {
     gate("04-overlay-layers")
 }
 
+#[test]
+fn lab_7() -> Result<()> {
+    gate("07-capabilities")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

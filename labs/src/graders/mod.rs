@@ -1,5 +1,6 @@
 //! The checks of each lab, and those that several labs share.
 
+mod capabilities;
 mod cgroups;
 mod chroot;
 mod overlay_layers;
@@ -17,6 +18,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "02-pid-namespace" => Ok(pid_namespace::CHECKS),
         "03-cgroups" => Ok(cgroups::CHECKS),
         "04-overlay-layers" => Ok(overlay_layers::CHECKS),
+        "07-capabilities" => Ok(capabilities::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
