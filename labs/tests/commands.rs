@@ -61,6 +61,20 @@ fn a_lab_from_start_to_end() {
     assert!(said(here, &["list"]).contains("done"));
 }
 
+/// Crates of one name would be one to cargo, which builds them all in one place.
+#[test]
+fn a_lab_is_checked_with_its_own_program() {
+    let room = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let here = room.path();
+    for lab in ["1", "2"] {
+        said(here, &["start", lab]);
+    }
+    for (lab, function) in [("1", "own_mounts"), ("2", "spawn"), ("1", "own_mounts")] {
+        let report = said(here, &["check", lab]);
+        assert!(report.contains(&format!("box: {function}: ENOSYS")), "{report}");
+    }
+}
+
 #[test]
 fn with_sudo_the_files_are_the_users() {
     use std::os::unix::fs::MetadataExt;
