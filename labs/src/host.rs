@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use cgroups::Hierarchy;
 use nix::sys::statvfs::FsFlags;
 use serde::Deserialize;
 
 use crate::lab::Lab;
+use crate::world::World;
 
 /// Something that a lab needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -19,6 +21,8 @@ pub enum Need {
     Limits,
     /// The overlay file system.
     Overlay,
+    /// Bridges, cables, and nft for the firewall.
+    Network,
     /// That set-user-ID programs are such, where learners' programs are tried.
     SetUserId,
 }
@@ -75,6 +79,21 @@ impl Need {
                 (!has).then(|| Lack {
                     what: "This lab stacks layers; the overlay file system is not loaded here.".into(),
                     advice: "modprobe overlay, as root; cargo lab doctor says whether that helped".into(),
+                })
+            }
+            Self::Network => {
+                let nft = Command::new("nft").arg("--version").stdout(Stdio::null()).status();
+                if nft.is_err() {
+                    return Some(Lack {
+                        what: "This lab writes firewall rules; there is no nft here to take them.".into(),
+                        advice: "cargo xtask setup installs it (on Debian, the package nftables).".into(),
+                    });
+                }
+                // An ordinary user cannot try.
+                let tried = if nix::unistd::geteuid().is_root() { World::new().map(drop) } else { Ok(()) };
+                tried.err().map(|error| Lack {
+                    what: format!("This lab makes bridges and cables, which does not work here: {error:#}."),
+                    advice: "modprobe bridge veth, as root; or use a virtual machine that has them".into(),
                 })
             }
             Self::SetUserId => {

@@ -10,6 +10,7 @@
 //! | [`program`] | a learner's crate, built |
 //! | [`bench`](mod@bench) | a place to run that program in, from which nothing reaches the host |
 //! | [`sandbox`] | the namespaces of that place |
+//! | [`world`] | networks of the grader's own |
 //! | [`process`] | what the kernel shows of a process |
 //! | [`check`] | one check, and how it failed |
 //! | [`graders`] | the checks of each lab |
@@ -36,3 +37,4 @@ pub mod report;
 pub mod sandbox;
 pub mod sets;
 pub mod watch;
+pub mod world;

@@ -56,6 +56,11 @@ fn lab_4() -> Result<()> {
 }
 
 #[test]
+fn lab_6() -> Result<()> {
+    gate("06-networking")
+}
+
+#[test]
 fn lab_7() -> Result<()> {
     gate("07-capabilities")
 }
@@ -117,17 +122,26 @@ fn grade(lab: &Lab, variant: &str, bug: Option<&Bug>) -> Result<Grade> {
     grader::grade(lab, &bench)
 }
 
-/// Mounts, cgroups and children of this process; the host's name.
+/// Mounts, cgroups, devices, firewall tables and children of this process; the host's name.
 fn left_behind() -> Result<BTreeSet<String>> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
     // Those of other tests come and go.
     let mounts = mountinfo.lines().filter(|line| line.contains("/lab-"));
     let mut found: BTreeSet<String> = mounts.map(|line| format!("mount {line}")).collect();
     cgroups(Path::new("/sys/fs/cgroup"), &mut found);
+    let devices = fs::read_to_string("/proc/net/dev")?;
+    let names = devices.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    found.extend(names.filter(|name| LAB_DEVICES.contains(name)).map(|name| format!("device {name}")));
+    let tables = Command::new("nft").args(["list", "tables"]).output()?;
+    let tables = String::from_utf8_lossy(&tables.stdout).into_owned();
+    found.extend(tables.lines().filter(|table| table.ends_with(" box")).map(str::to_owned));
     found.extend(Process::own().children().iter().map(|child| format!("process {}", child.0)));
     found.insert(format!("host {}", nix::unistd::gethostname()?.display()));
     Ok(found)
 }
+
+/// The devices that labs, and their graders, make.
+const LAB_DEVICES: [&str; 4] = ["box0", "vbox0", "outside", "client"];
 
 /// The cgroups that labs make, by their names.
 fn cgroups(directory: &Path, found: &mut BTreeSet<String>) {
