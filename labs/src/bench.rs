@@ -119,6 +119,15 @@ impl Bench {
         files.iter().map(shown).collect()
     }
 
+    /// The paths of the plain files in what is called `name` beside the root. None, if there is no such thing.
+    pub fn files(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let (tree, mut files) = (self.beside(name), BTreeSet::new());
+        if tree.exists() {
+            list(&tree, &mut files)?;
+        }
+        Ok(files.into_iter().filter(|path| path.is_file()).collect())
+    }
+
     /// The files in the root that were not there at first, as paths inside.
     pub fn new_files(&self) -> Result<Vec<String>> {
         let (root, mut files) = (self.root(), BTreeSet::new());
@@ -134,14 +143,17 @@ impl Bench {
 
     /// `box OPTIONS ROOT COMMAND`, to its end.
     pub fn run_with(&self, options: &[&str], command: &[&str]) -> Result<Ran> {
-        let (status, before, after) = sandbox::with(
-            self.directory.path(),
-            || self.start(options, command),
-            |mut child, _| wait(&mut child),
-        )?;
-        let left = end_orphans()?;
+        self.run_words(&self.words(options, command))
+    }
+
+    /// `box WORDS`, to its end, for a program that takes no root.
+    pub fn run_words(&self, words: &[String]) -> Result<Ran> {
+        let known = Process::own().children();
+        let (status, before, after) =
+            sandbox::with(self.directory.path(), || self.start(words), |mut child, _| wait(&mut child))?;
+        let left = end_orphans(&known)?;
         Ok(Ran {
-            command: self.shown(options, command),
+            command: self.shown(words),
             status,
             stdout: self.said("stdout")?,
             stderr: self.said("stderr")?,
@@ -168,11 +180,11 @@ impl Bench {
         line: &str,
         observe: impl FnOnce(&Held) -> Result<T, Stop>,
     ) -> Result<(T, String), Stop> {
-        let command = ["/bin/sh", "-c", line];
-        let shown = self.shown(options, &command);
+        let words = self.words(options, &["/bin/sh", "-c", line]);
+        let (known, shown) = (Process::own().children(), self.shown(&words));
         let ((observed, status), _, _) = sandbox::with(
             self.directory.path(),
-            || self.start(options, &command),
+            || self.start(&words),
             |mut child, outside| {
                 let held = self.until_ready(&mut child, shown, outside);
                 let observed = held.and_then(|held| observe(&held));
@@ -180,7 +192,7 @@ impl Bench {
                 Ok((observed, wait(&mut child)?))
             },
         )?;
-        end_orphans()?;
+        end_orphans(&known)?;
         Ok((observed?, describe(status, &self.said("stderr")?)))
     }
 
@@ -203,13 +215,11 @@ impl Bench {
         }
     }
 
-    fn start(&self, options: &[&str], command: &[&str]) -> Result<Child> {
+    fn start(&self, words: &[String]) -> Result<Child> {
         // Files, not pipes: the end of a pipe is when the last holder has ended, and some programs leave one.
         let file = |name: &str| File::create(self.directory.path().join(name)).context("cannot make a file");
         Command::new(&self.program)
-            .args(options)
-            .arg(self.root())
-            .args(command)
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(file("stdout")?)
             .stderr(file("stderr")?)
@@ -235,9 +245,13 @@ impl Bench {
         text.replace(&format!("{}/", self.directory.path().display()), folder)
     }
 
-    fn shown(&self, options: &[&str], command: &[&str]) -> String {
-        let words = [self.shown.program.as_str()].into_iter().chain(options.iter().copied());
-        let words = words.chain([self.shown.root.as_str()]).chain(command.iter().copied());
+    fn words(&self, options: &[&str], command: &[&str]) -> Vec<String> {
+        let root = self.root().display().to_string();
+        options.iter().chain(&[root.as_str()]).chain(command).map(|word| (*word).to_owned()).collect()
+    }
+
+    fn shown(&self, words: &[String]) -> String {
+        let words = [&self.shown.program].into_iter().chain(words);
         words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
     }
 }
@@ -337,9 +351,10 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Ends the processes that became children of ours, and says how many they were.
-fn end_orphans() -> Result<usize> {
-    let orphans = Process::own().children();
+/// Ends the processes that became children of ours, and says how many they were. Those in `known` were ours before.
+fn end_orphans(known: &[Process]) -> Result<usize> {
+    let mut orphans = Process::own().children();
+    orphans.retain(|orphan| !known.contains(orphan));
     let alive = orphans.iter().filter(|orphan| !orphan.status("State").starts_with('Z')).count();
     for orphan in orphans {
         orphan.family().into_iter().try_for_each(Process::kill)?;

@@ -23,6 +23,8 @@ pub enum Need {
     Overlay,
     /// Bridges, cables, and nft for the firewall.
     Network,
+    /// Debian's registry.
+    Registry,
     /// That set-user-ID programs are such, where learners' programs are tried.
     SetUserId,
 }
@@ -48,6 +50,12 @@ pub fn busybox() -> Option<PathBuf> {
         .map(PathBuf::from)
         .into_iter()
         .find(|path| path.exists())
+}
+
+/// Whether there is a program of this name.
+fn runs(program: &str) -> bool {
+    let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok()
 }
 
 /// What `lab` needs and this machine does not have.
@@ -82,8 +90,7 @@ impl Need {
                 })
             }
             Self::Network => {
-                let nft = Command::new("nft").arg("--version").stdout(Stdio::null()).status();
-                if nft.is_err() {
+                if !runs("nft") {
                     return Some(Lack {
                         what: "This lab writes firewall rules; there is no nft here to take them.".into(),
                         advice: "cargo xtask setup installs it (on Debian, the package nftables).".into(),
@@ -96,6 +103,10 @@ impl Need {
                     advice: "modprobe bridge veth, as root; or use a virtual machine that has them".into(),
                 })
             }
+            Self::Registry => (!runs("docker-registry")).then(|| Lack {
+                what: "This lab fetches from a real registry; there is no docker-registry here.".into(),
+                advice: "cargo xtask setup installs it (on Debian, the package docker-registry).".into(),
+            }),
             Self::SetUserId => {
                 let room = std::env::temp_dir();
                 let flags = nix::sys::statvfs::statvfs(&room).map(|found| found.flags());

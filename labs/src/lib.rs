@@ -11,6 +11,9 @@
 //! | [`bench`](mod@bench) | a place to run that program in, from which nothing reaches the host |
 //! | [`sandbox`] | the namespaces of that place |
 //! | [`world`] | networks of the grader's own |
+//! | [`image`] | an image for registries to serve |
+//! | [`registry`] | a real registry that serves it |
+//! | [`http`] | a server that plays other registries |
 //! | [`process`] | what the kernel shows of a process |
 //! | [`check`] | one check, and how it failed |
 //! | [`graders`] | the checks of each lab |
@@ -29,10 +32,13 @@ pub mod escape;
 pub mod grader;
 pub mod graders;
 pub mod host;
+pub mod http;
+pub mod image;
 pub mod lab;
 pub mod learner;
 pub mod process;
 pub mod program;
+pub mod registry;
 pub mod report;
 pub mod sandbox;
 pub mod sets;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The host's devices on the outside.
 const OUTSIDE: &str = "outside";
 const CABLE: &str = "client";
+/// How long a client may be silent.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A host, and a client of its.
 #[derive(Debug)]
@@ -104,11 +106,26 @@ impl Net {
 
     /// While `act` lasts, says to everybody who connects to `address` inside from where the connection comes.
     pub fn answering<T>(&self, address: SocketAddr, act: impl FnOnce() -> T) -> Result<T> {
+        let say = |mut stream: TcpStream| {
+            let from = stream.peer_addr()?.ip();
+            writeln!(stream, "{from}")
+        };
+        self.serving(address, say, act)
+    }
+
+    /// While `act` lasts, hands to `serve` whoever connects to `address` inside, one after another. That one hangs up in
+    /// the middle is no error.
+    pub fn serving<T>(
+        &self,
+        address: SocketAddr,
+        serve: impl FnMut(TcpStream) -> std::io::Result<()> + Send,
+        act: impl FnOnce() -> T,
+    ) -> Result<T> {
         let listener = self.run(|| TcpListener::bind(address))?.context("cannot listen")?;
         listener.set_nonblocking(true).context("cannot listen")?;
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let server = scope.spawn(|| answer(&listener, &over));
+            let server = scope.spawn(|| accept(&listener, serve, &over));
             let done = act();
             over.store(true, Ordering::Relaxed);
             server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -117,13 +134,21 @@ impl Net {
     }
 }
 
-fn answer(listener: &TcpListener, over: &AtomicBool) -> Result<()> {
+fn accept(
+    listener: &TcpListener,
+    mut serve: impl FnMut(TcpStream) -> std::io::Result<()>,
+    over: &AtomicBool,
+) -> Result<()> {
     while !over.load(Ordering::Relaxed) {
         match listener.accept() {
-            // Whoever hangs up has not been waiting for the answer.
-            Ok((mut stream, from)) => drop(writeln!(stream, "{}", from.ip())),
+            Ok((stream, _)) => {
+                // Nobody is waited for longer than this.
+                stream.set_read_timeout(Some(PATIENCE)).context("cannot set a timeout")?;
+                stream.set_write_timeout(Some(PATIENCE)).context("cannot set a timeout")?;
+                drop(serve(stream));
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(2));
             }
             Err(error) => return Err(error).context("cannot accept a connection"),
         }

@@ -56,6 +56,11 @@ fn lab_4() -> Result<()> {
 }
 
 #[test]
+fn lab_5() -> Result<()> {
+    gate("05-image-pull")
+}
+
+#[test]
 fn lab_6() -> Result<()> {
     gate("06-networking")
 }

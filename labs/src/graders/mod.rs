@@ -3,6 +3,7 @@
 mod capabilities;
 mod cgroups;
 mod chroot;
+mod image_pull;
 mod networking;
 mod overlay_layers;
 mod pid_namespace;
@@ -19,6 +20,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "02-pid-namespace" => Ok(pid_namespace::CHECKS),
         "03-cgroups" => Ok(cgroups::CHECKS),
         "04-overlay-layers" => Ok(overlay_layers::CHECKS),
+        "05-image-pull" => Ok(image_pull::CHECKS),
         "06-networking" => Ok(networking::CHECKS),
         "07-capabilities" => Ok(capabilities::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
