@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::check::{Failure, Stop};
@@ -21,6 +23,10 @@ use crate::sandbox::{self, Look};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How large a file a program may write, in bytes. More would be by mistake, and fill this machine's disk.
+const LARGEST_FILE: u64 = 256 << 20;
+/// How much is read of what a program prints, in bytes.
+const MOST_SAID: u64 = 4096;
 /// What the shell inside prints when it is where it should be; it ends when its standard input does.
 pub const HOLD: &str = "echo ready; read line";
 
@@ -218,18 +224,29 @@ impl Bench {
     fn start(&self, words: &[String]) -> Result<Child> {
         // Files, not pipes: the end of a pipe is when the last holder has ended, and some programs leave one.
         let file = |name: &str| File::create(self.directory.path().join(name)).context("cannot make a file");
-        Command::new(&self.program)
+        let (stdout, stderr) = (file("stdout")?, file("stderr")?);
+        // A program is started with the limits that this process has.
+        let own = getrlimit(Resource::Fsize);
+        let largest = own.current.map_or(LARGEST_FILE, |own| own.min(LARGEST_FILE));
+        setrlimit(Resource::Fsize, Rlimit { current: Some(largest), ..own })
+            .context("cannot limit the size of files")?;
+        let started = Command::new(&self.program)
             .args(words)
             .stdin(Stdio::piped())
-            .stdout(file("stdout")?)
-            .stderr(file("stderr")?)
+            .stdout(stdout)
+            .stderr(stderr)
             .current_dir("/")
             .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))
+            .with_context(|| format!("cannot run {}", self.program.display()));
+        setrlimit(Resource::Fsize, own).context("cannot lift a limit")?;
+        started
     }
 
+    /// The beginning of what was printed.
     fn said(&self, stream: &str) -> Result<String> {
-        let said = fs::read(self.directory.path().join(stream)).context("cannot read what was printed")?;
+        let mut said = Vec::new();
+        let file = File::open(self.directory.path().join(stream)).context("cannot open what was printed")?;
+        file.take(MOST_SAID).read_to_end(&mut said).context("cannot read what was printed")?;
         Ok(self.as_learners(&String::from_utf8_lossy(&said)))
     }
 
