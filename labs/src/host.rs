@@ -96,11 +96,16 @@ impl Need {
                         advice: "cargo xtask setup installs it (on Debian, the package nftables).".into(),
                     });
                 }
-                // An ordinary user cannot try.
-                let tried = if nix::unistd::geteuid().is_root() { World::new().map(drop) } else { Ok(()) };
+                if !nix::unistd::geteuid().is_root() {
+                    // Who cannot try hears that root is needed.
+                    return None;
+                }
+                let tried = World::new().and_then(|world| world.nft(&["list", "ruleset"]));
                 tried.err().map(|error| Lack {
-                    what: format!("This lab makes bridges and cables, which does not work here: {error:#}."),
-                    advice: "modprobe bridge veth, as root; or use a virtual machine that has them".into(),
+                    what: format!("This lab makes bridges, cables and firewall rules. Here: {error:#}."),
+                    advice:
+                        "modprobe -a bridge veth nf_tables, as root; or use a virtual machine that has them"
+                            .into(),
                 })
             }
             Self::Registry => (!runs("docker-registry")).then(|| Lack {

@@ -6,16 +6,17 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use networking::{Attachment, Bridge, Mac, Socket, Subnet, link, netns};
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// The host's address on the outside, and the client's (RFC 5737: addresses that nobody has).
+/// The host's address on the outside (RFC 5737: addresses that nobody has).
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The client's.
+/// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The host's devices on the outside.
 const OUTSIDE: &str = "outside";
@@ -65,6 +66,16 @@ impl World {
             fs::write("/proc/sys/net/ipv4/ip_forward", "0").context("cannot switch forwarding off")
         })??;
         Ok(Self { host, client })
+    }
+
+    /// What nft(8) says of the host's rules.
+    pub fn nft(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.host.run(|| Command::new("nft").args(arguments).output())?;
+        let output = output.context("cannot run nft")?;
+        if !output.status.success() {
+            bail!("nft {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The devices on the host that are not this world's.

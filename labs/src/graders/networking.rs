@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -45,7 +44,11 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const PREFIX: u8 = 24;
 /// How long something may take that needs no time.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(3);
+/// How long the kernel may take to tidy up.
+const AT_LAST: Duration = Duration::from_secs(20);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn runs(bench: &Bench) -> Verdict {
     World::new()?.host.run(|| super::runs_with(bench, OPTIONS))?
@@ -142,7 +145,7 @@ fn others(bench: &Bench) -> Verdict {
 /// That a server of the client's is called from inside, and sees the host's address.
 fn call(bench: &Bench, port: u16, what: &str) -> Verdict {
     let world = World::new()?;
-    let line = format!("nc -w 2 {CLIENT} {port} < /dev/null");
+    let line = format!("nc -w 4 {CLIENT} {port} < /dev/null");
     let ran = world.client.answering((CLIENT, port).into(), || {
         world.host.run(|| bench.run_with(OPTIONS, &["/bin/sh", "-c", &line]))
     })???;
@@ -179,7 +182,15 @@ fn itself(bench: &Bench) -> Verdict {
 fn visitor(bench: &Bench) -> Verdict {
     hold(bench, SERVER, |held, world| {
         let connection = world.client.run(|| connect((HOST, PUBLISHED).into()))?;
-        let peers = peers(held.inside, SERVED)?;
+        let deadline = Instant::now() + SOON;
+        let peers = loop {
+            let peers = peers(held.inside, SERVED)?;
+            // A connection is there on the one side a little before it is on the other.
+            if !peers.is_empty() || Instant::now() > deadline {
+                break peers;
+            }
+            std::thread::sleep(PAUSE);
+        };
         // Until here, so that the connection is there to be seen.
         drop(connection);
         if peers == [CLIENT] {
@@ -194,19 +205,21 @@ fn visitor(bench: &Bench) -> Verdict {
 fn removed(bench: &Bench) -> Verdict {
     let world = World::new()?;
     let ran = world.host.run(|| bench.run_with(OPTIONS, &["/bin/true"]))??;
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + AT_LAST;
     loop {
-        // The kernel takes a namespace apart, and the cable with it, a little after its last process has ended.
-        let mut left = world.other_devices()?;
-        left.extend(nft(&world, &["list", "tables"])?.lines().map(str::to_owned));
+        let devices = world.other_devices()?;
+        let has_bridge = devices.iter().any(|device| device == BRIDGE);
+        let tables = world.nft(&["list", "tables"])?;
+        let left: Vec<String> = devices.into_iter().chain(tables.lines().map(str::to_owned)).collect();
         if left.is_empty() {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        // The kernel takes a namespace apart, and the cable with it, some time after its last process has ended.
+        if has_bridge || !tables.is_empty() || Instant::now() > deadline {
             let seen = format!("left on the host: {}", left.join(", "));
             return Failure::verdict(&ran.command, "no device and no rule is left on the host", seen);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -253,7 +266,7 @@ fn seen_with_rules(world: &World, seen: String) -> Result<String> {
     if seen.trim() == DOCUMENT {
         return Ok(seen);
     }
-    let rules = nft(world, &["list", "ruleset"])?;
+    let rules = world.nft(&["list", "ruleset"])?;
     let rules: Vec<&str> = rules.lines().map(str::trim).filter(|rule| rule.contains("dnat to")).collect();
     Ok(format!(
         "{seen}; rules with dnat: {}",
@@ -305,11 +318,4 @@ fn peers(process: Process, port: u16) -> Result<Vec<Ipv4Addr>> {
         }));
     }
     Ok(peers)
-}
-
-/// What nft(8) says of the host's rules.
-fn nft(world: &World, arguments: &[&str]) -> Result<String> {
-    let output =
-        world.host.run(|| Command::new("nft").args(arguments).output())?.context("cannot run nft")?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
