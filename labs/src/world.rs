@@ -24,7 +24,7 @@ const CABLE: &str = "client";
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A host, and a client of its.
+/// A host, and a client outside.
 #[derive(Debug)]
 pub struct World {
     /// Where the learner's program runs.

@@ -207,17 +207,20 @@ fn removed(bench: &Bench) -> Verdict {
     let ran = world.host.run(|| bench.run_with(OPTIONS, &["/bin/true"]))??;
     let deadline = Instant::now() + AT_LAST;
     loop {
-        let devices = world.other_devices()?;
-        let has_bridge = devices.iter().any(|device| device == BRIDGE);
-        let tables = world.nft(&["list", "tables"])?;
-        let left: Vec<String> = devices.into_iter().chain(tables.lines().map(str::to_owned)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
+        // These are the program's to remove.
+        let (mut left, others): (Vec<String>, Vec<String>) =
+            world.other_devices()?.into_iter().partition(|device| device == BRIDGE);
+        left.extend(world.nft(&["list", "tables"])?.lines().map(str::to_owned));
         // The kernel takes a namespace apart, and the cable with it, some time after its last process has ended.
-        if has_bridge || !tables.is_empty() || Instant::now() > deadline {
+        if Instant::now() > deadline {
+            left.extend(others.iter().cloned());
+        }
+        if !left.is_empty() {
             let seen = format!("left on the host: {}", left.join(", "));
             return Failure::verdict(&ran.command, "no device and no rule is left on the host", seen);
+        }
+        if others.is_empty() {
+            return Ok(());
         }
         std::thread::sleep(PAUSE);
     }
