@@ -77,7 +77,8 @@ impl Need {
             Self::Root if nix::unistd::geteuid().is_root() => None,
             Self::Root => Some(Lack {
                 what: "This lab makes mounts and namespaces, which only root may do.".into(),
-                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or in a virtual machine of your own"
+                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or, without root, cargo xtask vm --lab NUMBER: \
+                         in a virtual machine"
                     .into(),
             }),
             Self::Overlay => {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`kernel`] | the kernel: downloaded, unpacked, kept below the target directory |
 //! | [`suites`] | which tests run there, and what they need |
+//! | [`labs`] | a lab's check there: of a learner's program, or of our solutions |
 //! | [`cpio`] | the format of a first root file system |
 //! | [`initramfs`] | that file system: busybox, modules, programs, and the plan |
 //! | [`machine`] | QEMU |
@@ -16,6 +17,7 @@ mod cpio;
 mod guest;
 mod initramfs;
 mod kernel;
+mod labs;
 mod machine;
 mod report;
 mod suites;
@@ -36,6 +38,9 @@ pub(crate) struct Options {
     /// Give a root shell in the machine, with mini-docker and the programs of the steps; no test is run
     #[arg(long)]
     shell: bool,
+    /// Check your program of this lab in the machine, which takes no root
+    #[arg(long, value_name = "NUMBER", conflicts_with = "shell")]
+    lab: Option<String>,
     /// Be process 1 of the machine
     #[arg(long, hide = true)]
     guest: bool,
@@ -53,6 +58,11 @@ struct Plan {
 #[derive(Debug, Serialize, Deserialize)]
 enum Work {
     Shell,
+    /// A learner's program is looked at.
+    Lab {
+        run: suites::Run,
+        progress: labs::Progress,
+    },
     Tests {
         /// The project's root, where snapshots are looked for.
         workspace: PathBuf,
@@ -80,6 +90,9 @@ impl Options {
             initramfs::write(folder.path(), &kernel, Work::Shell, &suites::programs()?)?;
             eprintln!("Booting. To leave: exit, or Ctrl-A and then X.");
             return machine::converse(folder.path(), &kernel);
+        }
+        if let Some(lab) = &self.lab {
+            return labs::check(lab, folder.path(), &kernel);
         }
         let suites::Built { runs, files } = suites::build()?;
         let work = Work::Tests { workspace: command::root(), runs: runs.clone() };

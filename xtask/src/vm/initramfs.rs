@@ -1,6 +1,7 @@
 //! The machine's first root file system, which is also its last: everything it needs, in memory.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,9 @@ pub(super) fn write(folder: &Path, kernel: &Kernel, work: Work, files: &[PathBuf
     fs::write(&this, read(Path::new("/proc/self/exe"))?).context("cannot copy this program")?;
     archive.file(Path::new("/init"), &stripped(&this, folder)?)?;
     for file in files {
-        let program = file.extension().is_none_or(|extension| extension != "snap");
+        let program = file
+            .extension()
+            .is_none_or(|extension| !["snap", "toml", "md"].map(OsStr::new).contains(&extension));
         archive.file(file, &if program { stripped(file, folder)? } else { read(file)? })?;
         if program && let (Some(name), Some(target)) = (file.file_name(), file.to_str()) {
             archive.symlink(&Path::new(PROGRAMS).join(name), target)?;

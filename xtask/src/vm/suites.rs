@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::labs;
 use crate::command;
 
 /// The integration tests of a package that run in the machine.
@@ -55,16 +56,17 @@ const SUITES: &[Suite] = &[
     },
 ];
 
-/// A test program to be run in the machine.
+/// A program to be run in the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
-    /// The package's folder and the name of the test file.
+    /// Of tests, the package's folder and the name of the test file; of a lab, its folder.
     pub(super) name: String,
     pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
     /// The package's folder: cargo promises tests that they start there.
     pub(super) directory: PathBuf,
-    /// Parts of the names of tests to leave out.
-    pub(super) skip: Vec<String>,
+    /// Whether it ends with a summary of tests, which is then looked at, too.
+    pub(super) has_summary: bool,
 }
 
 /// What was built for the machine.
@@ -78,7 +80,7 @@ pub(super) struct Built {
 /// Builds all that the tests in the machine need.
 pub(super) fn build() -> Result<Built> {
     let built = cargo(&["test", "--workspace", "--no-run"])?;
-    let runs = runs(&built, &command::root());
+    let mut runs = runs(&built, &command::root());
     for suite in SUITES {
         if !runs.iter().any(|run| run.directory.ends_with(suite.folder)) {
             bail!("cargo built no tests of {}", suite.folder);
@@ -86,6 +88,9 @@ pub(super) fn build() -> Result<Built> {
     }
     let mut files = programs()?;
     files.extend(runs.iter().map(|run| run.program.clone()));
+    let labs = labs::solutions()?;
+    runs.extend(labs.runs);
+    files.extend(labs.files);
     // Examples that tests run.
     files.extend(built.into_iter().filter(|built| built.kind == "example").map(|built| built.path));
     for suite in SUITES {
@@ -112,16 +117,16 @@ pub(super) fn programs() -> Result<Vec<PathBuf>> {
 
 /// A program that cargo has built.
 #[derive(Debug)]
-struct Executable {
+pub(super) struct Executable {
     /// Of its package.
     folder: PathBuf,
     name: String,
     /// `bin`, `example` or `test`.
     kind: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
-fn cargo(arguments: &[&str]) -> Result<Vec<Executable>> {
+pub(super) fn cargo(arguments: &[&str]) -> Result<Vec<Executable>> {
     let mut cargo: Command = command::cargo();
     // What it says of its progress and of errors is for the reader, the rest for us.
     cargo.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
@@ -159,10 +164,17 @@ fn runs(built: &[Executable], root: &Path) -> Vec<Run> {
             name: format!("{}/{}", suite.folder, test.name),
             program: test.path.clone(),
             directory: test.folder.clone(),
-            skip: suite.skip.iter().map(ToString::to_string).collect(),
+            arguments: arguments(suite),
+            has_summary: true,
         }));
     }
     runs
+}
+
+/// What a suite's programs are called with. Tests that are ignored elsewhere are for this machine.
+fn arguments(suite: &Suite) -> Vec<String> {
+    let skip = suite.skip.iter().flat_map(|part| ["--skip", part]);
+    ["--include-ignored", "--test-threads=2"].into_iter().chain(skip).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
