@@ -3,6 +3,7 @@
 //! Nothing here changes the system: the same record and the same facts about the host give the same [`Launch`]. (One
 //! fact is looked up on the way: the numbers of devices that limits name by path.)
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use capabilities::Set;
@@ -178,7 +179,11 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         init: host.init,
         dies_with_parent: true,
         hooks: Hooks::default(),
-        subject: Subject::default(),
+        subject: Subject {
+            id: container.id.clone(),
+            bundle: facts.directory.clone(),
+            annotations: BTreeMap::new(),
+        },
     };
     Ok(Launch {
         id: container.id.clone(),

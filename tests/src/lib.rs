@@ -4,6 +4,7 @@
 //! its own mount namespace, so nothing outlives it.
 
 pub mod accounts;
+pub mod agent;
 pub mod course;
 pub mod debian;
 pub mod engine;

@@ -1,6 +1,7 @@
 //! What a container may do to the host, and what it shares with it: privileges, devices, limits of processes, kernel
 //! parameters, namespaces.
 
+use testbed::agent::Agent;
 use testbed::engine::Engine;
 use testbed::{stdout, until};
 
@@ -55,6 +56,37 @@ fn system_calls_are_filtered() {
     let refused = engine.fails(&["run", "--rm", "busybox", "unshare", "-U", "true"]);
     assert!(refused.contains("Operation not permitted"), "{refused}");
     sh(&engine, &["--security-opt", "seccomp=unconfined"], "unshare -U true");
+}
+
+#[test]
+fn an_agent_decides_about_system_calls() {
+    let engine = Engine::with_busybox();
+    let (profile, socket) = (engine.folder().join("profile.json"), engine.folder().join("agent"));
+    std::fs::write(
+        &profile,
+        format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "{}", "syscalls": [
+                {{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}}]}}"#,
+            socket.display()
+        ),
+    )
+    .unwrap();
+    let agent = Agent::listen(&socket);
+    let option = format!("seccomp={}", profile.display());
+    let options = ["--security-opt", &option];
+    let asked = "mkdir: can't create directory '/tmp/x': Inappropriate ioctl for device";
+    assert_eq!(sh(&engine, &options, "mkdir /tmp/x 2>&1; true"), asked);
+    assert_eq!(agent.told()["state"]["status"], "creating");
+
+    background(&engine, "later", &options);
+    let message = agent.told();
+    assert_eq!(message["state"]["id"].as_str().unwrap(), engine.inspect("later", "{{.Id}}"));
+    assert_eq!(message["pid"].to_string(), engine.inspect("later", "{{.State.Pid}}"));
+    assert_eq!(engine.ok(&["exec", "later", "sh", "-c", "mkdir /tmp/x 2>&1; true"]), asked);
+    assert_eq!(agent.told()["state"]["status"], "running");
+
+    let refused = engine.fails(&[&["run", "--rm", "--init"], &options[..], &["busybox", "true"]].concat());
+    assert!(refused.starts_with("125 ") && refused.contains("leave out --init"), "{refused}");
 }
 
 #[test]

@@ -74,7 +74,9 @@ impl Engine {
         }
         let launch = self.launch(container)?;
         let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
-        let target = Target::find(Pid::from_raw(state.pid), launch.plan.cgroup).map_err(|_| not_running())?;
+        let told = launch.plan.subject.state("running", state.pid);
+        let target =
+            Target::find(Pid::from_raw(state.pid), launch.plan.cgroup, told).map_err(|_| not_running())?;
         // Its number meant that process for as long as its shim lives, which has not yet looked at its end.
         if self.state(container)?.pid != state.pid {
             return Err(not_running());

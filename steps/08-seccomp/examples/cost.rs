@@ -77,6 +77,6 @@ fn micro(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn problem(installed: &seccomp::Result<()>) -> String {
+fn problem<T>(installed: &seccomp::Result<T>) -> String {
     installed.as_ref().err().map(ToString::to_string).unwrap_or_default()
 }

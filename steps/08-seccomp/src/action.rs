@@ -13,6 +13,9 @@ pub enum Action {
     Log,
     /// The tracer, if there is one, is told this number and decides; without a tracer the call fails with ENOSYS.
     Trace(u16),
+    /// The call waits for whoever listens to this filter, and who may make it in the caller's place and give it any result,
+    /// or let it be made (`seccomp_unotify(2)`); without a listener it fails with ENOSYS.
+    Notify,
     /// The call is not made, and fails with this errno, at most 4095.
     Errno(u16),
     /// The call is not made, and the thread gets a SIGSYS that it may handle.
@@ -28,6 +31,7 @@ const KILL_PROCESS: u32 = 0x8000_0000;
 const KILL_THREAD: u32 = 0;
 const TRAP: u32 = 0x0003_0000;
 const ERRNO: u32 = 0x0005_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
 const TRACE: u32 = 0x7ff0_0000;
 const LOG: u32 = 0x7ffc_0000;
 const ALLOW: u32 = 0x7fff_0000;
@@ -43,6 +47,7 @@ impl Action {
             Self::Allow => ALLOW,
             Self::Log => LOG,
             Self::Trace(message) => TRACE | message as u32,
+            Self::Notify => NOTIFY,
             Self::Errno(errno) => ERRNO | errno as u32,
             Self::Trap => TRAP,
             Self::KillThread => KILL_THREAD,
@@ -56,6 +61,7 @@ impl Action {
             ALLOW => Self::Allow,
             LOG => Self::Log,
             TRACE => Self::Trace(code as u16),
+            NOTIFY => Self::Notify,
             ERRNO => Self::Errno(code as u16),
             TRAP => Self::Trap,
             KILL_THREAD => Self::KillThread,
@@ -65,7 +71,7 @@ impl Action {
 
     /// Whether the call may happen under this action.
     pub const fn is_permissive(self) -> bool {
-        matches!(self, Self::Allow | Self::Log | Self::Trace(_))
+        matches!(self, Self::Allow | Self::Log | Self::Trace(_) | Self::Notify)
     }
 }
 
@@ -75,6 +81,7 @@ impl fmt::Display for Action {
             Self::Allow => f.write_str("allow"),
             Self::Log => f.write_str("allow and log"),
             Self::Trace(message) => write!(f, "ask the tracer ({message})"),
+            Self::Notify => f.write_str("ask the listener"),
             Self::Errno(errno) => match Errno::from_raw(i32::from(*errno)) {
                 Errno::UnknownErrno => write!(f, "errno {errno}"),
                 known => write!(f, "{known:?}"),

@@ -1,10 +1,24 @@
 //! A finished filter, to be kept, passed on, shown and installed.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
 use crate::install;
 use crate::instruction::{Instruction, Listing};
+
+/// Set the filter for all threads (Linux 3.17).
+pub(crate) const FLAG_TSYNC: u32 = 1;
+/// Have the kernel log what is refused with more than an errno (Linux 4.14).
+pub(crate) const FLAG_LOG: u32 = 1 << 1;
+/// Do not slow the process down against speculative store bypass (Linux 4.17).
+pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+/// Make a descriptor for a listener (Linux 5.0).
+pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// With [`FLAG_TSYNC`], fail with ESRCH for a thread that is in the way (Linux 5.7).
+pub(crate) const FLAG_TSYNC_ESRCH: u32 = 1 << 4;
+/// Only a signal that kills ends a call that a listener has heard of (Linux 5.19).
+pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// A program that the kernel runs before each system call, with the flags it is to be installed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +41,11 @@ impl Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub fn flags(&self) -> u32 {
         self.flags
+    }
+
+    /// Whether it has calls that a listener is asked about.
+    pub fn has_listener(&self) -> bool {
+        self.flags & FLAG_NEW_LISTENER != 0
     }
 
     /// The filter as bytes in this machine's order: the flags, then eight bytes an instruction.
@@ -67,7 +86,10 @@ impl Filter {
     /// This takes `no_new_privs` (`prctl(2)`) or `CAP_SYS_ADMIN`: a filter on a set-user-ID program could make its
     /// `setuid` fail in silence, and leave it running as root. Without `no_new_privs`, then, the filter comes before
     /// capabilities are dropped, and must allow what that takes.
-    pub fn install(&self) -> Result<()> {
+    ///
+    /// If it has a listener, the result is the descriptor that this one gets calls from, and answers them through. With it
+    /// closed, calls that it would be asked about fail with ENOSYS.
+    pub fn install(&self) -> Result<Option<OwnedFd>> {
         tracing::info!(
             "seccomp: from here on a filter of {} instructions decides about every system call",
             self.instructions.len()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chroot::{Plan, Program, mount};
 use clap::Parser;
 use pid_namespace::{Namespaces, spawn};
@@ -55,6 +55,10 @@ fn run(options: &Options) -> Result<u8> {
         print!("{filter}");
         return Ok(0);
     }
+    ensure!(
+        !filter.has_listener(),
+        "nobody listens here, and the profile has SCMP_ACT_NOTIFY: the runtime of step 10 takes it"
+    );
     let filter = (!options.unconfined).then_some(&filter);
     let plan = Plan::container(&mount::mountinfo()?);
 

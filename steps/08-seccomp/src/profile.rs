@@ -1,6 +1,6 @@
 //! A profile: what is allowed to whom, as a file says it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
@@ -9,7 +9,7 @@ use crate::architecture::Architecture;
 use crate::document::{Argument, Document, Entry, Operator, Requirements, Verb};
 use crate::error::{Error, Result};
 use crate::facts::{self, Facts, Version};
-use crate::filter::Filter;
+use crate::filter::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, Filter};
 use crate::rules::Rules;
 
 /// A checked profile, in Docker's format or the OCI runtime specification's (`linux.seccomp`).
@@ -26,6 +26,17 @@ pub struct Profile {
     pub flags: u32,
     /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
+    /// Whoever is asked about the calls of [`Action::Notify`]; there is one if and only if a rule has that action.
+    pub listener: Option<Listener>,
+}
+
+/// A program that decides about calls while they wait (OCI runtime specification, `config-linux.md`, "Seccomp").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The Unix socket that it listens on.
+    pub path: PathBuf,
+    /// What it is told with each container.
+    pub metadata: String,
 }
 
 /// Which architectures a profile is for. The kernel's own is always among them (libseccomp begins every filter with it).
@@ -95,13 +106,6 @@ pub enum Comparison {
     MaskedEqual(u64),
 }
 
-/// Have the kernel log what is refused with more than an errno (Linux 4.14).
-const FLAG_LOG: u32 = 1 << 1;
-/// Do not slow the process down against speculative store bypass (Linux 4.17).
-const FLAG_SPEC_ALLOW: u32 = 1 << 2;
-/// Set the filter for all threads (Linux 3.17).
-const FLAG_TSYNC: u32 = 1;
-
 /// The largest errno that the kernel returns from a filter (`MAX_ERRNO`); above it, it would return this one.
 const MAX_ERRNO: u32 = 4095;
 
@@ -145,8 +149,11 @@ impl TryFrom<Document> for Profile {
 
     fn try_from(document: Document) -> Result<Self> {
         let default = action("defaultAction", document.default_action, document.default_errno_ret)?;
-        if !(document.listener_path.is_empty() && document.listener_metadata.is_empty()) {
-            return Err(Error::at("listenerPath", NO_LISTENER));
+        if default == Action::Notify {
+            return Err(Error::at(
+                "defaultAction",
+                "SCMP_ACT_NOTIFY cannot be the default: the start makes calls before anybody can answer",
+            ));
         }
         if !(document.architectures.is_empty() || document.arch_map.is_empty()) {
             return Err(Error::at("architectures", "use either this or archMap"));
@@ -169,11 +176,43 @@ impl TryFrom<Document> for Profile {
             Some(names) => names.iter().try_fold(0, |flags, name| Ok(flags | flag(name)?))?,
         };
         let rules = document.syscalls.into_iter().enumerate().map(|(at, entry)| rule(at, entry));
-        Ok(Self { default, architectures, flags, rules: rules.collect::<Result<_>>()? })
+        let rules = rules.collect::<Result<Vec<_>>>()?;
+        let listener = listener(document.listener_path, document.listener_metadata, &rules)?;
+        if listener.is_none() && flags & FLAG_WAIT_KILLABLE_RECV != 0 {
+            return Err(Error::at("flags", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs SCMP_ACT_NOTIFY"));
+        }
+        Ok(Self { default, architectures, flags, rules, listener })
     }
 }
 
-const NO_LISTENER: &str = "nobody listens for notifications here: use another action than SCMP_ACT_NOTIFY";
+/// The calls that whoever installs a filter makes before there can be an answer: with `sendmsg` the listener is handed out,
+/// and with `write` a failure would be told. To be asked about them would mean to wait for ever.
+const UNLISTENED: [&str; 2] = ["sendmsg", "write"];
+
+/// Who is asked, if a rule wants somebody to be.
+fn listener(path: String, metadata: String, rules: &[Rule]) -> Result<Option<Listener>> {
+    if path.is_empty() && !metadata.is_empty() {
+        return Err(Error::at("listenerMetadata", "is for nobody without listenerPath"));
+    }
+    let mut asked = rules.iter().enumerate().filter(|(_, rule)| rule.action == Action::Notify).peekable();
+    if asked.peek().is_none() {
+        return Ok(None);
+    }
+    if path.is_empty() {
+        return Err(Error::at("listenerPath", "is missing: SCMP_ACT_NOTIFY asks whoever listens there"));
+    }
+    for (at, rule) in asked {
+        if let Some(name) = rule.names.iter().find(|name| UNLISTENED.contains(&name.as_str())) {
+            return Err(Error::at(
+                format!("syscalls[{at}]"),
+                format!(
+                    "SCMP_ACT_NOTIFY cannot be used for {name}: the start takes it before anybody can answer"
+                ),
+            ));
+        }
+    }
+    Ok(Some(Listener { path: path.into(), metadata }))
+}
 
 fn rule(at: usize, entry: Entry) -> Result<Rule> {
     let place = || format!("syscalls[{at}]");
@@ -207,7 +246,6 @@ fn rule(at: usize, entry: Entry) -> Result<Rule> {
 fn action(place: &str, verb: Verb, number: Option<u32>) -> Result<Action> {
     let refuse = |reason: String| Err(Error::at(place, reason));
     match (verb, number) {
-        (Verb::Notify, _) => refuse(NO_LISTENER.to_owned()),
         // runc's default for both is EPERM.
         (Verb::Errno, number) => match number.unwrap_or(libc::EPERM as u32) {
             number @ 0..=MAX_ERRNO => Ok(Action::Errno(number as u16)),
@@ -221,6 +259,7 @@ fn action(place: &str, verb: Verb, number: Option<u32>) -> Result<Action> {
         (_, Some(number)) => refuse(format!("this action cannot return errno {number}")),
         (Verb::Allow, None) => Ok(Action::Allow),
         (Verb::Log, None) => Ok(Action::Log),
+        (Verb::Notify, None) => Ok(Action::Notify),
         (Verb::Trap, None) => Ok(Action::Trap),
         (Verb::KillThread, None) => Ok(Action::KillThread),
         (Verb::KillProcess, None) => Ok(Action::KillProcess),
@@ -297,7 +336,7 @@ fn flag(name: &str) -> Result<u32> {
         "SECCOMP_FILTER_FLAG_TSYNC" => Ok(FLAG_TSYNC),
         "SECCOMP_FILTER_FLAG_LOG" => Ok(FLAG_LOG),
         "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(FLAG_SPEC_ALLOW),
-        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Err(Error::at("flags", NO_LISTENER)),
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Ok(FLAG_WAIT_KILLABLE_RECV),
         other => Err(Error::at("flags", format!("unknown flag {other:?}"))),
     }
 }

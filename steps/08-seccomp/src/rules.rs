@@ -22,6 +22,7 @@ use crate::action::Action;
 use crate::architecture::Architecture;
 use crate::calls::{self, Call};
 use crate::facts::Facts;
+use crate::filter::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
 use crate::profile::{Architectures, Comparison, Condition, Profile, Rule, When};
 
 /// What holds for a container.
@@ -72,11 +73,17 @@ impl Rules {
             .iter()
             .flat_map(|rule| rule.names.iter().filter_map(|name| Some((calls::find(name)?, *rule))))
             .collect();
-        let tables = architectures(profile, facts.architecture)
+        let tables: Vec<Table> = architectures(profile, facts.architecture)
             .into_iter()
             .map(|architecture| table(architecture, &named, profile.default))
             .collect();
-        Self { tables, default: profile.default, flags: profile.flags }
+        // The kernel wants a listener exactly where there is something to be asked.
+        let flags = if tables.iter().any(Table::asks) {
+            profile.flags | FLAG_NEW_LISTENER
+        } else {
+            profile.flags & !FLAG_WAIT_KILLABLE_RECV
+        };
+        Self { tables, default: profile.default, flags }
     }
 
     /// What becomes of a call; the plain reading of the rules, which the compiled filter must agree with. `audit` is
@@ -98,6 +105,14 @@ impl Rules {
 }
 
 impl Table {
+    /// Whether a listener is asked about one of its calls.
+    fn asks(&self) -> bool {
+        self.calls.iter().any(|(_, outcome)| match outcome {
+            Outcome::Fixed(action) => *action == Action::Notify,
+            Outcome::Cases(cases) => cases.iter().any(|case| case.action == Action::Notify),
+        })
+    }
+
     fn decide(&self, number: u32, arguments: &[u64; 6], default: Action) -> Action {
         if let Some((last, action)) = self.beyond
             && number > last

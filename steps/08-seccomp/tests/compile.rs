@@ -30,7 +30,8 @@ fn condition(argument: u8, comparison: Comparison, value: u64) -> Condition {
 }
 
 fn profile(default: Action, others: &[Architecture], rules: Vec<Rule>) -> Profile {
-    Profile { default, architectures: Architectures::Always(others.to_vec()), flags: 0, rules }
+    let architectures = Architectures::Always(others.to_vec());
+    Profile { default, architectures, flags: 0, rules, listener: None }
 }
 
 /// What the profile's text says, read in the slowest way: the rules of `seccomp::rules`, once more.

@@ -12,6 +12,7 @@ use pid_namespace::{Namespaces, descriptors, join};
 use rustix::fs::{Mode, OFlags};
 use seccomp::Filter;
 
+use crate::agent::Agent;
 use crate::error::{Error, Result};
 use crate::init::become_init;
 use crate::join::{Join, SHM};
@@ -42,6 +43,8 @@ pub(crate) struct Wires<'a> {
     pub(crate) program: Option<OwnedFd>,
     /// What the child waits at before its program, if anything.
     pub(crate) fifo: Option<OwnedFd>,
+    /// Whoever its filter asks, if it asks anybody.
+    pub(crate) agent: Option<Agent>,
 }
 
 impl Wires<'_> {
@@ -50,6 +53,7 @@ impl Wires<'_> {
         all.extend(self.streams.descriptors());
         all.extend(self.shifted.iter().map(AsFd::as_fd));
         all.extend(self.joins.iter().map(|join| join.as_fd()));
+        all.extend(self.agent.iter().map(AsFd::as_fd));
         all.extend(
             self.tree
                 .iter()
@@ -70,8 +74,12 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         return wires.report.fail(&error.into());
     }
     drop(kept);
-    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo } = wires;
-    let prepared = enter_namespaces(plan, &report, joins)
+    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo, mut agent } =
+        wires;
+    let prepared = agent
+        .as_mut()
+        .map_or(Ok(()), Agent::introduce)
+        .and_then(|()| enter_namespaces(plan, &report, joins))
         .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, shifted, shared_memory }))
         .and_then(|Passed { filter, state }| {
             let identity = settle(&plan.process, streams, true)?;
@@ -79,6 +87,7 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
                 process: &plan.process,
                 identity,
                 filter,
+                agent,
                 tied: plan.dies_with_parent,
                 hold: fifo,
                 state,

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use capabilities::{Sets, assume};
+use seccomp::profile::Listener;
 use seccomp::{Facts, Filter, Profile};
 
 use crate::error::{Error, Result};
@@ -68,14 +69,22 @@ impl Confinement {
         })
     }
 
-    /// Gives up what the program shall not have, and becomes its user.
+    /// Whoever is asked about system calls, if the filter leaves some to be decided.
+    pub fn listener(&self) -> Option<&Listener> {
+        match &self.seccomp {
+            Seccomp::Profile(profile) => profile.listener.as_ref(),
+            Seccomp::Builtin | Seccomp::Unconfined => None,
+        }
+    }
+
+    /// Gives up what the program shall not have, and becomes its user. `install` puts the filter on.
     ///
     /// To install a filter takes `CAP_SYS_ADMIN`, or `no_new_privs`: with that it comes as late as it can, since it might
     /// refuse the calls that are made here; without, it must come first. Groups come before the user, since only
     /// root may change them; the bounding set before `CAP_SETPCAP` has gone.
-    pub fn assume(&self, identity: &Identity, filter: Option<&Filter>) -> Result<()> {
+    pub fn assume(&self, identity: &Identity, install: impl FnOnce() -> Result<()>) -> Result<()> {
         if !self.no_new_privileges {
-            filter.map_or(Ok(()), Filter::install)?;
+            install()?;
         }
         assume::bound(self.capabilities.bounding)?;
         assume::keep_across_user_change(true)?;
@@ -86,11 +95,5 @@ impl Confinement {
             assume::forbid_new_privileges()?;
         }
         Ok(())
-    }
-
-    /// The last of it: a filter that could come as late as this.
-    pub fn seal(&self, filter: Option<&Filter>) -> Result<()> {
-        let filter = filter.filter(|_| self.no_new_privileges);
-        Ok(filter.map_or(Ok(()), Filter::install)?)
     }
 }

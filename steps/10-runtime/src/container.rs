@@ -310,7 +310,8 @@ impl Container {
 
     /// Where one more process of it goes.
     pub fn target(&self) -> Result<Target> {
-        Target::find(Pid::from_raw(self.record.pid), self.cgroup()?)
+        let state = self.subject().state(&self.status()?.to_string(), self.record.pid);
+        Target::find(Pid::from_raw(self.record.pid), self.cgroup()?, state)
     }
 }
 

@@ -7,6 +7,7 @@ use cgroups::Cgroup;
 use nix::unistd::Pid;
 use pid_namespace::{Child, Namespaces, descriptors, join, namespaces, spawn};
 
+use crate::agent::Agent;
 use crate::error::{Error, Result};
 use crate::plan::Process;
 use crate::process::{Ready, become_program, hide, preserved, settle};
@@ -19,14 +20,16 @@ pub struct Target {
     process: OwnedFd,
     namespaces: Namespaces,
     cgroup: Option<Cgroup>,
+    state: String,
 }
 
 impl Target {
-    /// The container whose first process is `pid`, and whose cgroup `cgroup`.
+    /// The container whose first process is `pid`, and whose cgroup `cgroup`; `state` is what others are told about it
+    /// ([`crate::hooks::Subject::state`]).
     ///
     /// # Errors
     /// If it has ended.
-    pub fn find(pid: Pid, cgroup: Option<Cgroup>) -> Result<Self> {
+    pub fn find(pid: Pid, cgroup: Option<Cgroup>, state: String) -> Result<Self> {
         let process = join::open(pid)?;
         let own = namespaces::inodes(Path::new("/proc/self"))?;
         let others = namespaces::inodes(Path::new(&format!("/proc/{pid}")))?;
@@ -36,7 +39,7 @@ impl Target {
             .zip(own.iter().zip(&others))
             .filter(|(_, (own, other))| own != other)
             .fold(Namespaces::NONE, |set, (kind, _)| set | kind);
-        Ok(Self { process, namespaces, cgroup })
+        Ok(Self { process, namespaces, cgroup, state })
     }
 }
 
@@ -51,6 +54,7 @@ impl AsFd for Target {
 /// # Errors
 /// What the kernel refuses, here or in the child, with the exit code that belongs to it.
 pub fn exec(target: &Target, process: &Process, streams: Streams) -> Result<Child> {
+    let mut agent = Agent::of(&process.confinement)?;
     let ((report_child, mut report), _) = talk::pair()?;
     if target.namespaces.contains(Namespaces::PID) {
         join::join(target.process.as_fd(), Namespaces::PID)?;
@@ -59,11 +63,14 @@ pub fn exec(target: &Target, process: &Process, streams: Streams) -> Result<Chil
     let child = spawn(Namespaces::NONE, None, || {
         let mut kept: Vec<BorrowedFd<'_>> = vec![report_child.as_fd(), target.process.as_fd()];
         kept.extend(streams.descriptors());
+        kept.extend(agent.iter().map(AsFd::as_fd));
         kept.extend(preserved(process.descriptors));
         let closed = descriptors::keep_only(&kept);
         drop(kept);
-        match closed.map_err(Error::from).and_then(|()| enter(target, process)) {
-            Ok(()) => run(process, streams, filter, report_child),
+        let introduced =
+            closed.map_err(Error::from).and_then(|()| agent.as_mut().map_or(Ok(()), Agent::introduce));
+        match introduced.and_then(|()| enter(target, process)) {
+            Ok(()) => run(target, process, streams, (filter, agent), report_child),
             Err(error) => report_child.fail(&error),
         }
     })?;
@@ -95,17 +102,24 @@ fn enter(target: &Target, process: &Process) -> Result<()> {
     Ok(())
 }
 
-fn run(process: &Process, streams: Streams, filter: Option<seccomp::Filter>, report: Report) -> u8 {
+fn run(
+    target: &Target,
+    process: &Process,
+    streams: Streams,
+    (filter, agent): (Option<seccomp::Filter>, Option<Agent>),
+    report: Report,
+) -> u8 {
     match settle(process, streams, false) {
         Ok(identity) => {
             let ready = Ready {
                 process,
                 identity,
                 filter,
+                agent,
                 tied: false,
                 hold: None,
                 hooks: &[],
-                state: String::new(),
+                state: target.state.clone(),
             };
             become_program(&ready, report)
         }

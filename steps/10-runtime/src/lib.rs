@@ -18,11 +18,13 @@
 //! | [`join`] | namespaces that exist already |
 //! | [`users`] | whom the program runs as |
 //! | [`confinement`] | capabilities, filters, `no_new_privs`, security modules |
+//! | `agent` | whoever is asked about system calls |
 //! | [`rlimits`], [`sysctls`], [`schedule`], [`keyring`] | limits of processes, kernel parameters, processors, keys |
 //! | [`console`] | a container's terminal |
 //! | `building` | a root whose owners are others, which its own root could not build |
 //! | [`own_program`], `tracer` | this binary, out of the reach of containers |
 
+mod agent;
 mod building;
 mod child;
 pub mod config;

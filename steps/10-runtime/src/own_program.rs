@@ -123,7 +123,8 @@ fn read_only_by_path() -> Result<OwnedFd> {
     Err(Error::new(format!("{} is not the binary that runs here any more", path.display())))
 }
 
-fn send(socket: &UnixStream, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+/// Sends `text`, and descriptors with it, of which one is the most.
+pub(crate) fn send(socket: &UnixStream, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {

@@ -10,6 +10,7 @@ use pid_namespace::descriptors;
 use rustix::fs::{Mode, OFlags};
 use seccomp::Filter;
 
+use crate::agent::Agent;
 use crate::config::Hook;
 use crate::error::{Error, Result};
 use crate::plan::Process;
@@ -23,13 +24,15 @@ pub(crate) struct Ready<'a> {
     pub(crate) process: &'a Process,
     pub(crate) identity: Identity,
     pub(crate) filter: Option<Filter>,
+    /// Whoever the filter asks.
+    pub(crate) agent: Option<Agent>,
     /// Whether it ends with its parent.
     pub(crate) tied: bool,
     /// A fifo out of which the word comes to begin.
     pub(crate) hold: Option<OwnedFd>,
     /// What is run before the program.
     pub(crate) hooks: &'a [Hook],
-    /// What that is told.
+    /// What that is told, and the agent.
     pub(crate) state: String,
 }
 
@@ -51,21 +54,30 @@ pub(crate) fn settle(process: &Process, streams: Streams, first: bool) -> Result
 impl Ready<'_> {
     /// Gives up privileges, as far as waiting and hooks let it.
     pub(crate) fn confine(&self) -> Result<()> {
-        let Self { process, identity, filter, tied, .. } = self;
+        let Self { process, identity, tied, .. } = self;
         process.schedule.assume()?;
         if let Some(umask) = process.umask {
             rustix::process::umask(Mode::from_raw_mode(umask));
         }
         // Late, as a low limit of open files would be in our own way.
         rlimits::apply(&process.rlimits)?;
-        process.confinement.assume(identity, filter.as_ref())?;
+        process.confinement.assume(identity, || self.install())?;
         // A change of user clears the death signal (prctl(2)).
         if *tied { die_with_parent() } else { Ok(()) }
     }
 
-    /// The last of it.
+    /// The last of it: a filter that could come as late as this.
     pub(crate) fn seal(&self) -> Result<()> {
-        self.process.confinement.seal(self.filter.as_ref())
+        if self.process.confinement.no_new_privileges { self.install() } else { Ok(()) }
+    }
+
+    /// Puts the filter on. Whoever it asks is told at once, since every call from here on may wait for an answer.
+    fn install(&self) -> Result<()> {
+        let listener = self.filter.as_ref().map(Filter::install).transpose()?.flatten();
+        match (listener, &self.agent) {
+            (Some(listener), Some(agent)) => agent.hand_over(&listener, &self.state),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use cgroups::Cgroup;
 use pid_namespace::{Child, Namespaces, join, spawn, time};
 use rustix::fs::{Mode, OFlags};
 
+use crate::agent::Agent;
 use crate::building::Building;
 use crate::child::{self, Wires};
 use crate::error::{Error, Result};
@@ -123,6 +124,13 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     if inputs.fifo.is_some() || plan.is_exposed() {
         own_program::require_read_only()?;
     }
+    let agent = Agent::of(&plan.process.confinement)?;
+    if plan.init && agent.is_some() {
+        return Err(Error::new(
+            "a seccomp profile with SCMP_ACT_NOTIFY is for one process, and cannot be used with an init process: \
+             leave out --init",
+        ));
+    }
     let ((report_child, report), (gate_child, gate)) = talk::pair()?;
     if early {
         furnish(plan)?;
@@ -146,6 +154,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         shared_memory,
         program,
         fifo,
+        agent,
     };
     // The cgroup namespace is not the clone's to make: its root is the cgroup of the process that makes it, so the child
     // makes it, inside its cgroup.

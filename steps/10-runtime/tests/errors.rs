@@ -72,6 +72,10 @@ fn wrong_values_are_named() {
         ("/linux/rootfsPropagation", json!("odd")),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ODD"})),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"})),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": [{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}]}),
+        ),
         ("/linux/maskedPaths/0", json!("relative")),
         ("/linux/readonlyPaths/0", json!("relative")),
         ("/linux/mountLabel", json!("odd")),
