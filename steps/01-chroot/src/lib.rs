@@ -64,9 +64,12 @@ pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan, given: &[OwnedFd]) -> Resul
     let root = Rooted::new(tree);
     for (mount, tree) in plan.mounts.iter().zip(&trees) {
         tracing::info!("mount {mount}");
-        furnish(root, mount, tree)?;
+        if let Some(tree) = tree {
+            furnish(root, mount, tree)?;
+        }
     }
     seal(&plan.mounts, &trees)?;
+    plan.mounts.iter().try_for_each(|mount| remount(root, mount))?;
     if !plan.devices.is_empty() {
         devices::populate(root, &plan.devices)?;
     }
@@ -83,7 +86,11 @@ pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan, given: &[OwnedFd]) -> Resul
 
 /// The second half of [`enter`]: what was built becomes the root, and nothing else is left.
 pub fn change_root(tree: &OwnedFd, plan: &Plan) -> Result<()> {
-    pivot::pivot(tree)?;
+    if plan.no_pivot {
+        pivot::move_root(tree)?;
+    } else {
+        pivot::pivot(tree)?;
+    }
     match plan.propagation {
         // As `build` left it.
         Propagation::Private => Ok(()),
@@ -91,15 +98,15 @@ pub fn change_root(tree: &OwnedFd, plan: &Plan) -> Result<()> {
     }
 }
 
-/// The tree that `mount` will attach, attached nowhere yet.
-fn open(mount: &Mount, given: &[OwnedFd]) -> Result<OwnedFd> {
+/// The tree that `mount` will attach, attached nowhere yet; none if it only changes what is there.
+fn open(mount: &Mount, given: &[OwnedFd]) -> Result<Option<OwnedFd>> {
     if let Some(number) = mount.finer.given {
         let tree =
             given.get(number).ok_or_else(|| Error::new("find", "a tree for a mount", Errno::ENOENT))?;
         let tree = tree.try_clone().map_err(|error| Error::new("copy", "a descriptor", error))?;
         mount.finer.change.apply(&tree, false)?;
         mount.finer.change_all.apply(&tree, true)?;
-        return Ok(tree);
+        return Ok(Some(tree));
     }
     match &mount.source {
         Source::Filesystem { fstype, device, options } => {
@@ -110,7 +117,7 @@ fn open(mount: &Mount, given: &[OwnedFd]) -> Result<OwnedFd> {
             let tree = context.mount(Attributes { readonly: false, ..mount.attributes })?;
             mount.finer.change.apply(&tree, false)?;
             mount.finer.change_all.apply(&tree, true)?;
-            Ok(tree)
+            Ok(Some(tree))
         }
         Source::Bind { from, recursive } => {
             let tree = mount::clone_tree(from, *recursive)?;
@@ -119,19 +126,43 @@ fn open(mount: &Mount, given: &[OwnedFd]) -> Result<OwnedFd> {
             }
             mount.finer.change.apply(&tree, false)?;
             mount.finer.change_all.apply(&tree, true)?;
-            Ok(tree)
+            Ok(Some(tree))
         }
+        Source::Remount { .. } => Ok(None),
     }
 }
 
 /// Makes the file systems read-only that are to be so. Not sooner, since others may be mounted in them, for which a
 /// directory must be made first.
-fn seal(mounts: &[Mount], trees: &[OwnedFd]) -> Result<()> {
+fn seal(mounts: &[Mount], trees: &[Option<OwnedFd>]) -> Result<()> {
     let read_only = Attributes { readonly: true, ..Attributes::default() };
     let sealed =
         |mount: &Mount| mount.attributes.readonly && matches!(mount.source, Source::Filesystem { .. });
-    let mut sealed = mounts.iter().zip(trees).filter(|(mount, _)| sealed(mount));
-    sealed.try_for_each(|(_, tree)| mount::set_attributes(tree, read_only, false))
+    let trees =
+        mounts.iter().zip(trees).filter(|(mount, _)| sealed(mount)).filter_map(|(_, tree)| tree.as_ref());
+    trees.into_iter().try_for_each(|tree| mount::set_attributes(tree, read_only, false))
+}
+
+/// Changes what is mounted at a place, if that is all that `mount` is for. As late as what is sealed, since it may be
+/// sealed by this, or opened again.
+fn remount(root: Rooted<'_>, mount: &Mount) -> Result<()> {
+    let Source::Remount { options, propagate } = &mount.source else { return Ok(()) };
+    let target = root.open(&mount.target, OFlags::PATH)?;
+    if let Some(options) = options {
+        mount::reconfigure(&target, &mount.target, options)?;
+    }
+    let change = mount.finer.change;
+    match change.alone().apply(&target, false) {
+        // In a user namespace, flags that came from outside stay.
+        Err(error) if error.errno() == Errno::EPERM => change.apply(&target, false)?,
+        applied => applied.map_err(|error| match error.errno() {
+            Errno::EINVAL => Error::new("change the flags of", mount.target.display(), Errno::EINVAL)
+                .hint("nothing is mounted exactly there"),
+            _ => error,
+        })?,
+    }
+    mount.finer.change_all.apply(&target, true)?;
+    if *propagate { mount::set_propagation(&target, mount.propagation, !mount.finer.flat) } else { Ok(()) }
 }
 
 /// Attaches `tree` where `mount` says, making the mount point if the root lacks it.

@@ -18,8 +18,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
+    open_tree,
 };
 
 use crate::error::{Error, Result};
@@ -85,7 +86,17 @@ pub struct Change {
     pub clear: u64,
 }
 
+/// The flags that `mount(2)` takes off at `MS_REMOUNT` unless it is told to set them: read-only, no set-user-ID, no devices, no
+/// programs, no symbolic links. How access times are kept stays as it is.
+const RESET: u64 = 0x0020_000f;
+
 impl Change {
+    /// The same, with what it does not set taken off.
+    #[must_use]
+    pub const fn alone(self) -> Self {
+        Self { set: self.set, clear: self.clear | RESET & !self.set }
+    }
+
     /// Makes the change to `tree`, or with `recursive` to all mounts in it.
     pub fn apply(self, tree: &impl AsFd, recursive: bool) -> Result<()> {
         if self == Self::default() {
@@ -180,6 +191,19 @@ impl Context {
             None => error,
         }
     }
+}
+
+/// Changes options of the file system that is mounted at `target`, which is called `name`.
+pub fn reconfigure(target: &impl AsFd, name: &Path, options: &[(String, Option<String>)]) -> Result<()> {
+    let flags = FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC;
+    let fd = fspick(target.as_fd(), "", flags).map_err(|errno| match errno {
+        rustix::io::Errno::INVAL => Error::new("change the file system at", name.display(), errno)
+            .hint("nothing is mounted exactly there"),
+        errno => Error::new("change the file system at", name.display(), errno),
+    })?;
+    let context = Context { fstype: name.display().to_string(), fd };
+    options.iter().try_for_each(|(key, value)| context.set(key, value.as_deref()))?;
+    fsconfig_reconfigure(context.fd.as_fd()).map_err(|errno| context.explained("change", errno))
 }
 
 /// Copies the tree at `path`, a host path, as a mount attached nowhere: the first half of a bind mount.

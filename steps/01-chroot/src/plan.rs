@@ -61,6 +61,13 @@ pub enum Source {
         /// Whether what is mounted below it comes along.
         recursive: bool,
     },
+    /// What is there already: its flags become those of [`Finer::change`], and others do not stay.
+    Remount {
+        /// Options of the file system that change too, wherever else it is mounted; `None` if it is left alone.
+        options: Option<Vec<(String, Option<String>)>>,
+        /// Whether the propagation changes too.
+        propagate: bool,
+    },
 }
 
 /// A root: its mounts in order, the contents of `/dev`, and what is hidden or read-only.
@@ -78,6 +85,8 @@ pub struct Plan {
     pub readonly: bool,
     /// Whether mounts made later below the root itself travel in or out.
     pub propagation: Propagation,
+    /// Whether the root is moved to its place instead of pivoted to: for a host that runs from the kernel's first ramfs.
+    pub no_pivot: bool,
 }
 
 /// Files that tell about the host or act on it: masked unless asked otherwise. Most are root-only on the host,
@@ -131,6 +140,7 @@ impl Plan {
             readonly_paths: READONLY_PATHS.iter().map(PathBuf::from).collect(),
             readonly: false,
             propagation: Propagation::Private,
+            no_pivot: false,
         }
     }
 
@@ -256,6 +266,7 @@ impl fmt::Display for Mount {
                 }
                 f.write_str(")")
             }
+            Source::Remount { .. } => write!(f, "{} with other flags", self.target.display()),
             Source::Bind { from, .. } => {
                 write!(f, "the host's {} on {} ({})", from.display(), self.target.display(), self.attributes)
             }

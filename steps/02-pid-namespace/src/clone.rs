@@ -10,12 +10,15 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
+use crate::join;
 use crate::namespaces::Namespaces;
 
 /// Put the child into the cgroup given by descriptor (Linux 5.7). In libc's headers this is a `c_int`, which
 /// cannot hold it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
+/// Make the child one of this process's parent.
+const CLONE_PARENT: u64 = libc::CLONE_PARENT as u64;
 
 /// What exit code a child gives when it panics: the engine's own failures are 125.
 const PANICKED: u8 = 125;
@@ -59,22 +62,31 @@ pub fn spawn(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> u8,
 ) -> Result<Child> {
+    let args = CloneArgs {
+        flags: namespaces.bits() | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        exit_signal: Signal::SIGCHLD as u64,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        ..CloneArgs::default()
+    };
+    start(namespaces, args, body)
+}
+
+/// [`spawn`] for a go-between: the process is a child of this one's parent, which alone can wait for it, and finds it by
+/// [`Child::find`]. What is returned is its number, as this process sees it.
+pub fn spawn_sibling(namespaces: Namespaces, body: impl FnOnce() -> u8) -> Result<Pid> {
+    // Its end is told by the same signal as this process's, and the kernel takes no other (clone(2)).
+    let args = CloneArgs { flags: namespaces.bits() | CLONE_PARENT, ..CloneArgs::default() };
+    Ok(start(namespaces, args, body)?.pid)
+}
+
+fn start(namespaces: Namespaces, args: CloneArgs, body: impl FnOnce() -> u8) -> Result<Child> {
     require_single_thread()?;
     if namespaces != Namespaces::NONE {
         tracing::info!("clone3: a process in new namespaces ({namespaces})");
     }
     let mut pidfd: RawFd = -1;
-    let mut flags = namespaces.bits() | CLONE_PIDFD;
-    if cgroup.is_some() {
-        flags |= CLONE_INTO_CGROUP;
-    }
-    let args = CloneArgs {
-        flags,
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal: Signal::SIGCHLD as u64,
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
-        ..CloneArgs::default()
-    };
+    let (flags, pidfd_place) = (args.flags | CLONE_PIDFD, std::ptr::from_mut(&mut pidfd) as u64);
+    let args = CloneArgs { flags, pidfd: pidfd_place, ..args };
     match clone3(&args).map_err(|errno| explain(namespaces, errno))? {
         0 => {
             // A panic must not unwind into the parent's frames, of which the child has a copy.
@@ -91,6 +103,11 @@ pub fn spawn(
 }
 
 impl Child {
+    /// The child of this process that is called `pid`, and that nobody has waited for: the number is its own for so long.
+    pub fn find(pid: Pid) -> Result<Self> {
+        Ok(Self { pid, pidfd: join::open(pid)? })
+    }
+
     /// Its number, as this process sees it.
     pub fn pid(&self) -> Pid {
         self.pid

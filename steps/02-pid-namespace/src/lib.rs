@@ -20,5 +20,5 @@ pub mod join;
 pub mod namespaces;
 pub mod time;
 
-pub use clone::{Child, Exit, spawn};
+pub use clone::{Child, Exit, spawn, spawn_sibling};
 pub use namespaces::Namespaces;

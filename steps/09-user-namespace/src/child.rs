@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use chroot::{Error as KernelError, Result as KernelResult};
-use pid_namespace::{Child, Namespaces};
+use nix::unistd::Pid;
+use pid_namespace::{Child, Namespaces, join};
 use rustix::pipe::PipeFlags;
 
 use crate::assign::assign;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::map::IdMaps;
 use crate::root::become_root;
 
@@ -53,6 +54,50 @@ pub fn spawn(
         return Err(error);
     }
     Ok(child)
+}
+
+/// Like [`spawn`], with a user namespace that is there already: `body` runs as root of `userns`, which owns the other
+/// namespaces, too.
+///
+/// To make those takes a process that is in it, and who has gone in does not come back (`user_namespaces(7)`). So a child
+/// goes, after `before`, starts the process that is asked for as a sibling of its own, and ends.
+///
+/// # Errors
+/// What the kernel refuses, and those of `before`; there is no child then.
+pub fn spawn_in(
+    userns: BorrowedFd<'_>,
+    namespaces: Namespaces,
+    before: impl FnOnce() -> KernelResult<()>,
+    body: impl FnOnce() -> u8,
+) -> Result<Child> {
+    let (mut heard, speaker) = std::io::pipe().map_err(|error| KernelError::new("make", "a pipe", error))?;
+    let mut speaker = Some(speaker);
+    let go_between = pid_namespace::spawn(Namespaces::NONE, None, || {
+        let mut word = speaker.take();
+        let started = before()
+            .and_then(|()| join::join(userns.as_fd(), Namespaces::USER))
+            .map_err(Error::from)
+            .and_then(|()| become_root())
+            .and_then(|()| {
+                Ok(pid_namespace::spawn_sibling(namespaces, || {
+                    // The parent hears until nobody is left to say more.
+                    word.take();
+                    body()
+                })?)
+            });
+        let text = started.map_or_else(|error| error.to_string(), |pid| pid.to_string());
+        let told = word.as_mut().map(|word| word.write_all(text.as_bytes()));
+        u8::from(!matches!(told, Some(Ok(()))))
+    })?;
+    drop(speaker);
+    let mut text = String::new();
+    let told = heard.read_to_string(&mut text);
+    go_between.wait()?;
+    told.map_err(|error| KernelError::new("hear from", "a child in a user namespace", error))?;
+    match text.parse() {
+        Ok(pid) => Ok(Child::find(Pid::from_raw(pid))?),
+        Err(_) => Err(Error::Outside(text)),
+    }
 }
 
 /// Waits for a byte; false if none comes.

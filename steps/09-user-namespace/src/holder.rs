@@ -3,18 +3,20 @@
 //! An id-mapped mount ([`crate::shift`]) takes its map from a user namespace, and that must exist first. A namespace
 //! lives as long as something refers to it: a process, a descriptor, or such a mount.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use chroot::Error as KernelError;
+use nix::errno::Errno;
 use nix::unistd::Pid;
-use pid_namespace::Namespaces;
+use pid_namespace::{Namespaces, join};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::assign::assign;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::map::IdMaps;
 
 /// A user namespace, held by a descriptor.
@@ -38,7 +40,7 @@ impl UserNamespace {
             opener.take();
             u8::from(std::fs::File::from(gate).read(&mut [0]).is_err())
         })?;
-        let made = assign(child.pid(), maps).and_then(|()| open(child.pid()));
+        let made = assign(child.pid(), maps).and_then(|()| open(&of_process(child.pid())));
         drop(opener);
         child.wait()?;
         Ok(Self { fd: made?, maps: maps.clone() })
@@ -49,8 +51,44 @@ impl UserNamespace {
     /// # Errors
     /// What the kernel refuses.
     pub fn of(process: Pid) -> Result<Self> {
-        let fd = open(process)?;
+        let fd = open(&of_process(process))?;
         Ok(Self { fd, maps: IdMaps::of_process(Path::new(&format!("/proc/{process}")))? })
+    }
+
+    /// The one that `path` leads to, such as `/run/user-namespace` or `/proc/1/ns/user`. Its maps are those of whoever is in
+    /// it: a child goes in, and ends when they are known.
+    ///
+    /// # Errors
+    /// What the kernel refuses: EINVAL for the namespace that this process is in.
+    pub fn at(path: &Path) -> Result<Self> {
+        let fd = open(path)?;
+        let (ours, mut theirs) =
+            UnixStream::pair().map_err(|error| KernelError::new("make", "a pair of sockets", error))?;
+        let mut ours = Some(ours);
+        let child = pid_namespace::spawn(Namespaces::NONE, None, || {
+            // The child's copy: with it gone, the connection ends when this process is done.
+            ours.take();
+            let word =
+                join::join(fd.as_fd(), Namespaces::USER).map_or_else(|error| error.errno() as u8, |()| 0);
+            u8::from(theirs.write_all(&[word]).and_then(|()| theirs.read(&mut [0])).is_err())
+        })?;
+        let mut word = [0];
+        let heard = ours.as_mut().expect("only the child has taken it").read_exact(&mut word);
+        let maps = match (heard, word) {
+            (Err(error), _) => Err(KernelError::new("hear from", "a child", error).into()),
+            (Ok(()), [0]) => {
+                IdMaps::of_process(Path::new(&format!("/proc/{}", child.pid()))).map_err(|error| {
+                    Error::Outside(format!("cannot join {}: {error} (set its maps first)", path.display()))
+                })
+            }
+            (Ok(()), [errno]) => {
+                let error = KernelError::new("join", path.display(), Errno::from_raw(errno.into()));
+                Err(error.hint("it must be a user namespace, and not the one that this process is in").into())
+            }
+        };
+        drop(ours);
+        child.wait()?;
+        Ok(Self { fd, maps: maps? })
     }
 
     /// Its maps.
@@ -59,10 +97,13 @@ impl UserNamespace {
     }
 }
 
-fn open(process: Pid) -> Result<OwnedFd> {
-    let path = format!("/proc/{process}/ns/user");
-    Ok(rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| KernelError::new("open", path, errno))?)
+fn of_process(process: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{process}/ns/user"))
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| KernelError::new("open", path.display(), errno))?)
 }
 
 impl AsFd for UserNamespace {

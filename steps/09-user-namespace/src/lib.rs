@@ -11,7 +11,7 @@
 //! | [`map`] | which ids are which outside: [`IdMap`], [`IdMaps`] |
 //! | [`subordinate`] | which ids a user may hand out: `/etc/subuid` |
 //! | [`mod@assign`] | setting a process's maps, or having them set |
-//! | [`child`] | a process in a new user namespace: [`spawn`] |
+//! | [`child`] | a process in a new user namespace, or one that is there: [`spawn`], [`spawn_in`] |
 //! | [`root`] | becoming its root, and what that root may mount |
 //! | [`holder`] | a user namespace without a process: [`UserNamespace`] |
 //! | [`idmapped`] | files under other owners, without a copy: [`shift`] |
@@ -68,7 +68,7 @@ pub mod scaffold;
 pub mod subordinate;
 
 pub use assign::assign;
-pub use child::spawn;
+pub use child::{spawn, spawn_in};
 pub use delegation::Delegation;
 pub use error::{Error, Result};
 pub use holder::UserNamespace;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 use pid_namespace::{Child, join};
 use rustix::fs::{Mode, OFlags};
+use user_namespace::UserNamespace;
 
 use crate::config::{Config, Facts};
 use crate::error::{Error, Result};
@@ -69,6 +70,8 @@ pub struct Request {
     pub descriptors: u32,
     /// Whether it leaves the caller's session keyring.
     pub own_keyring: bool,
+    /// Whether its root gets its place without `pivot_root`.
+    pub no_pivot: bool,
     /// Whether it waits for its start. Otherwise it begins at once.
     pub waits: bool,
 }
@@ -102,10 +105,16 @@ impl Container {
             systemd_cgroup: request.systemd_cgroup,
             ..Record::default()
         };
+        let user_namespace = config
+            .user_namespace()
+            .map(|path| UserNamespace::at(path).map(|namespace| namespace.maps().clone()))
+            .transpose()?;
         let facts = Facts {
             hierarchy: hierarchy.clone(),
             descriptors: request.descriptors,
             own_keyring: request.own_keyring,
+            no_pivot: request.no_pivot,
+            user_namespace,
             ..record.facts(mountinfo)
         };
         let plan = config.plan(&facts)?;

@@ -29,10 +29,21 @@ impl Join {
     /// The namespace of one kind that `path` leads to, such as `/run/netns/x` or `/proc/1/ns/net`.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// What the kernel refuses; and the mount namespace that this process is in, whose root would be replaced.
     pub fn open(kind: Namespaces, path: &Path) -> Result<Self> {
         let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::file("open the namespace", path, errno))?;
+        if kind == Namespaces::MOUNT {
+            let inode = |stat: rustix::io::Result<rustix::fs::Stat>| {
+                stat.map(|stat| stat.st_ino).map_err(|errno| Error::file("look at", path, errno))
+            };
+            if inode(rustix::fs::fstat(&namespace))? == inode(rustix::fs::stat("/proc/self/ns/mnt"))? {
+                return Err(Error::new(format!(
+                    "cannot join the mount namespace {}: it is this process's own, and its root would be replaced",
+                    path.display()
+                )));
+            }
+        }
         Ok(Self::new(namespace, kind))
     }
 

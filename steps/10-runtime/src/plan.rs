@@ -25,7 +25,7 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// The namespaces that it joins, each by a path such as `/run/netns/x`.
     pub joined: Vec<(Namespaces, PathBuf)>,
-    /// Which ids inside are which outside, if not the same: it has a user namespace then.
+    /// Which ids inside are which outside, if not the same: it has a user namespace then, its own or one that it joins.
     pub maps: Option<IdMaps>,
     /// Whether its root is root of a user namespace only: its own, or the one that this process is in.
     pub in_user_namespace: bool,
@@ -166,6 +166,11 @@ impl Shifted {
 }
 
 impl Plan {
+    /// Whether it joins a namespace of this kind by a path.
+    pub fn joins(&self, kind: Namespaces) -> bool {
+        self.joined.iter().any(|(joined, _)| *joined == kind)
+    }
+
     /// Whether it is started by an ordinary user, as whose children all its processes count.
     pub fn is_of_a_user(&self) -> bool {
         self.in_user_namespace && self.maps.is_none()

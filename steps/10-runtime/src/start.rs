@@ -76,10 +76,11 @@ pub fn start<T, E: From<Error>>(
     inputs: Inputs<'_>,
     connect: impl FnOnce(&Child) -> Result<T, E>,
 ) -> Result<(Child, T), E> {
-    // Where the kernel can put the child into its cgroup by itself (v2), it starts inside. On v1 it moves itself,
+    // Where the kernel can put the child into its cgroup by itself (v2), it starts inside, unless it is started by one who
+    // may not write there, from within a user namespace. On v1 it moves itself,
     // and the half a dozen directories are made while it mounts its layers. Its filter, and what is the caller's to make,
     // take shape while it is busy with the other mounts.
-    let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2);
+    let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
     let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
         gate.admit();
@@ -142,8 +143,10 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     let named = plan.joined.iter().map(|(kind, path)| Join::open(*kind, path)).collect::<Result<Vec<_>>>()?;
     let joins: Vec<&Join> = joins.iter().chain(&named).collect();
     // What this process starts later, hooks and checks of health say, must not be in the namespaces that only its child is to be in.
-    let home = Home::leave(plan, &joins)?;
-    let joins: &[&Join] = if plan.maps.is_some() { &[] } else { &joins };
+    let inside = named.iter().find(|join| join.namespaces() == Namespaces::USER);
+    let home = Home::leave(plan, if inside.is_some() { &[] } else { &joins })?;
+    let (before, joins): (&[&Join], &[&Join]) =
+        if plan.maps.is_some() { (&joins, &[]) } else { (&[], &joins) };
     let mut wires = Wires {
         report: report_child,
         gate: gate_child,
@@ -160,6 +163,11 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     // makes it, inside its cgroup.
     let own = plan.namespaces.without(Namespaces::CGROUP | Namespaces::TIME);
     let child = match &plan.maps {
+        Some(_) if let Some(inside) = inside => {
+            let others = before.iter().filter(|join| join.namespaces() != Namespaces::USER);
+            let join = || others.into_iter().try_for_each(|join| join::join(join.as_fd(), join.namespaces()));
+            user_namespace::spawn_in(inside.as_fd(), own, join, || child::run(plan, wires))?
+        }
         None => spawn(own, directory, || child::run(plan, wires))?,
         // Its own root is not the one to build it from layers; a directory is as its owners are.
         Some(maps) if matches!(plan.base, Base::Directory(_)) => {

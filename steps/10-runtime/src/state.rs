@@ -223,6 +223,8 @@ impl Record {
             systemd_cgroup: self.systemd_cgroup,
             descriptors: 0,
             own_keyring: true,
+            no_pivot: false,
+            user_namespace: None,
         }
     }
 

@@ -20,6 +20,8 @@ fn facts() -> Facts {
         systemd_cgroup: false,
         descriptors: 0,
         own_keyring: true,
+        no_pivot: false,
+        user_namespace: None,
     }
 }
 

@@ -190,6 +190,11 @@ fn table() -> Vec<Row> {
             vec![("/mounts/-", json!({"destination": "/mnt", "type": "oddfs", "source": "x"}))],
             vec![],
         ),
+        ("remount", vec![mount(&["nosuid", "size=1m"]), mount(&["remount", "noexec", "size=2m"])], vec![]),
+        ("remount read-only", vec![mount(&["noatime"]), mount(&["remount", "ro"])], vec![]),
+        ("remount of a bind mount", vec![bind(&["ro", "nosuid"]), bind(&["remount", "noexec"])], vec![]),
+        ("remount of a bind mount, read-only", vec![bind(&["nodev"]), bind(&["remount", "ro"])], vec![]),
+        ("remount of nothing", vec![bind(&["remount", "ro"])], vec![]),
         ("no namespaces but mount", vec![namespaces(&["mount"]), ("/hostname", Value::Null)], vec![]),
         (
             "no uts, no ipc",

@@ -31,7 +31,7 @@ pub(crate) struct Making {
     /// Hand over this many descriptors more, from 3 on
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     preserve_fds: u32,
-    /// Refused: the old root could be reached
+    /// Move the root to / without pivot_root, where / is the kernel's first ramfs: the host's mounts stay below it
     #[arg(long)]
     no_pivot: bool,
     /// Stay in the caller's session keyring
@@ -56,11 +56,6 @@ impl Making {
         waits: bool,
         streams: impl FnOnce(&Config) -> Result<Streams>,
     ) -> Result<(Container, Child)> {
-        if self.no_pivot {
-            return Err(Error::new(
-                "--no-pivot is not supported: without pivot_root the host's root could be reached",
-            ));
-        }
         check_descriptors(self.preserve_fds)?;
         let bundle = std::fs::canonicalize(&self.bundle)
             .map_err(|error| Error::file("find the bundle", &self.bundle, error))?;
@@ -70,6 +65,7 @@ impl Making {
             systemd_cgroup: global.systemd_cgroup,
             descriptors: self.preserve_fds,
             own_keyring: !self.no_new_keyring,
+            no_pivot: self.no_pivot,
             waits,
         };
         let (container, child) = Container::create(&global.folder()?, &request, streams)?;

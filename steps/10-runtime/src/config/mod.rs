@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use cgroups::{Cgroup, Hierarchy, Limits, Step};
 use serde_json::Value;
+use user_namespace::IdMaps;
 
 use document::Document;
 pub use document::Hook;
@@ -51,6 +52,10 @@ pub struct Facts {
     pub descriptors: u32,
     /// Whether this process's session keyring is left.
     pub own_keyring: bool,
+    /// Whether the root gets its place without `pivot_root`.
+    pub no_pivot: bool,
+    /// The maps of the user namespace that is joined ([`Config::user_namespace`]).
+    pub user_namespace: Option<IdMaps>,
 }
 
 /// A config that has the right shape.
@@ -76,7 +81,7 @@ impl Config {
         let document = &self.document;
         let linux = &document.linux;
         document.refuse_the_unsupported()?;
-        let namespaces = namespaces::read(linux)?;
+        let namespaces = namespaces::read(linux, facts.user_namespace.as_ref())?;
         let base = document.root.as_ref().ok_or_else(|| at("root", "is missing"))?;
         let process = document.process.as_ref().ok_or_else(|| at("process", "is missing"))?;
         if base.path.as_os_str().is_empty() {
@@ -124,6 +129,11 @@ impl Config {
             maps: namespaces.maps,
             clocks: namespaces.clocks,
         })
+    }
+
+    /// The path of the user namespace that is joined, if one is.
+    pub fn user_namespace(&self) -> Option<&Path> {
+        namespaces::user(&self.document.linux)
     }
 
     /// Where the container's cgroup is, or will be.

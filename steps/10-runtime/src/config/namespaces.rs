@@ -78,7 +78,14 @@ impl Chosen {
     }
 }
 
-pub(super) fn read(linux: &Linux) -> Result<Chosen> {
+/// The path of the user namespace that is joined, if there is one.
+pub(super) fn user(linux: &Linux) -> Option<&Path> {
+    let user = linux.namespaces.iter().find(|namespace| namespace.r#type == "user");
+    user.and_then(|namespace| namespace.path.as_deref()).filter(|path| *path != Path::new(""))
+}
+
+/// Reads them. `user` has the maps of the user namespace that is joined, if there is one.
+pub(super) fn read(linux: &Linux, user: Option<&IdMaps>) -> Result<Chosen> {
     let mut own = Namespaces::NONE;
     let mut joined: Vec<(Namespaces, PathBuf)> = Vec::new();
     for (number, namespace) in linux.namespaces.iter().enumerate() {
@@ -93,28 +100,31 @@ pub(super) fn read(linux: &Linux) -> Result<Chosen> {
             None => own = own | kind,
             Some(path) => {
                 absolute(&format!("{field}.path"), path)?;
-                if kind == Namespaces::USER || kind == Namespaces::MOUNT {
-                    return Err(at(
-                        format!("{field}.path"),
-                        format!("joining a {kind} namespace is not supported"),
-                    ));
-                }
                 joined.push((kind, path.to_owned()));
             }
         }
     }
-    if !own.contains(Namespaces::MOUNT) {
+    let joins = |kind| joined.iter().any(|(joined, _)| *joined == kind);
+    if !own.contains(Namespaces::MOUNT) && !joins(Namespaces::MOUNT) {
         return Err(at(
             "linux.namespaces",
             "lacks a mount namespace of its own: its root would be the host's",
         ));
     }
-    Ok(Chosen {
-        maps: maps(linux, own)?,
-        clocks: clocks(linux, own)?,
-        own: own.without(Namespaces::USER),
-        joined,
-    })
+    if own.contains(Namespaces::USER) && joins(Namespaces::MOUNT) {
+        return Err(at(
+            "linux.namespaces",
+            "has a user namespace of its own, whose root may not mount in the mount namespace that is joined: name the \
+             user namespace that owns that one",
+        ));
+    }
+    let maps = match user {
+        Some(there) => Some(maps_that_are_there(linux, there)?),
+        None => maps(linux, own)?,
+    };
+    // What is opened by a path of the host's comes before the host's mounts are left.
+    joined.sort_by_key(|(kind, _)| *kind == Namespaces::MOUNT);
+    Ok(Chosen { maps, clocks: clocks(linux, own)?, own: own.without(Namespaces::USER), joined })
 }
 
 fn maps(linux: &Linux, own: Namespaces) -> Result<Option<IdMaps>> {
@@ -128,6 +138,23 @@ fn maps(linux: &Linux, own: Namespaces) -> Result<Option<IdMaps>> {
             Ok(Some(IdMaps { uids, gids }))
         }
     }
+}
+
+/// The maps of a user namespace that is joined, which a config may repeat.
+fn maps_that_are_there(linux: &Linux, there: &IdMaps) -> Result<IdMaps> {
+    for (field, given, there) in [
+        ("linux.uidMappings", &linux.uid_mappings, &there.uids),
+        ("linux.gidMappings", &linux.gid_mappings, &there.gids),
+    ] {
+        if !given.is_empty() && map(field, given)? != *there {
+            let there = there.to_string().replace('\n', ", ");
+            return Err(at(
+                field,
+                format!("differs from that of the namespace that is joined ({there}): leave it out"),
+            ));
+        }
+    }
+    Ok(there.clone())
 }
 
 /// A map, as the kernel takes it.

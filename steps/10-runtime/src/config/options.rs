@@ -63,6 +63,8 @@ pub(super) struct Options {
     pub(super) copy_up: bool,
     /// Whether its owners are mapped, and if so, whether those of all that is mounted in it too.
     pub(super) mapped: Option<bool>,
+    /// Whether nothing is mounted, but what is there already is changed.
+    pub(super) remount: bool,
     /// The file system's own.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -90,7 +92,8 @@ impl Options {
                 "tmpcopyup" => self.copy_up = true,
                 "idmap" | "ridmap" => self.mapped = Some(text == "ridmap"),
                 "defaults" | "loud" => {}
-                "remount" | "iversion" | "noiversion" | "silent" => return Err("is not supported"),
+                "remount" => self.remount = true,
+                "iversion" | "noiversion" | "silent" => return Err("is not supported"),
                 "" => return Err("is no option"),
                 _ => self.add_data(text),
             }
@@ -114,9 +117,14 @@ impl Options {
         if self.copy_up { Some("tmpcopyup") } else { flag }
     }
 
+    /// Whether the mount is to be read-only.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.change.set & READ_ONLY != 0
+    }
+
     /// Whether the mount is to be read-only, which for a new file system comes last: others may be mounted in it.
     pub(super) fn take_read_only(&mut self) -> bool {
-        let read_only = self.change.set & READ_ONLY != 0;
+        let read_only = self.is_read_only();
         self.change.set &= !READ_ONLY;
         read_only
     }
@@ -153,7 +161,7 @@ pub(super) fn known() -> Vec<String> {
     let flags = FLAGS.iter().flat_map(|(name, _, _)| [(*name).to_owned(), format!("r{name}")]);
     let own = OF_THE_FILE_SYSTEM.iter().flat_map(|(name, usual)| [(*name).to_owned(), (*usual).to_owned()]);
     let propagations = PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
-    let others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults"].map(str::to_owned);
+    let others = ["bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup", "defaults"].map(str::to_owned);
     let mut all: Vec<String> =
         flags.chain(own).chain(propagations).chain(others).filter(|name| !name.is_empty()).collect();
     all.sort();

@@ -56,6 +56,7 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
         readonly_paths: paths("linux.readonlyPaths", &linux.readonly_paths)?,
         readonly: document.root.as_ref().is_some_and(|root| root.readonly),
         propagation,
+        no_pivot: facts.no_pivot,
     };
     if let Some(maps) = &namespaces.maps {
         user_namespace::root::adapt(&mut plan, maps, namespaces.own | joined(namespaces));
@@ -97,6 +98,9 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
 
     // A type of "bind" or "none" says the same as the option.
     let bind = options.bind.or(matches!(kind, "bind" | "rbind").then_some(kind == "rbind"));
+    if options.remount {
+        return Ok(vec![remount(&place, destination, options, bind.is_some())?]);
+    }
     let (propagation, all) = match bind {
         _ if options.propagation.is_some() => options.propagation.unwrap_or_default(),
         // A new file system has nobody to share with.
@@ -155,6 +159,39 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
         follow: !matches!(kind, "proc" | "sysfs"),
         finer,
     }])
+}
+
+/// What is mounted at `target` gets other flags; unless it is remounted as a bind mount, so does its file system
+/// (`mount(2)`, "Remounting an existing mount").
+fn remount(place: &str, target: PathBuf, options: Options, bind: bool) -> Result<Mount> {
+    if options.copy_up || options.mapped.is_some() {
+        return Err(at(place, "\"remount\" makes no mount, which \"tmpcopyup\" and \"idmap\" are for"));
+    }
+    if bind && let Some(option) = options.only_of_file_systems() {
+        return Err(at(place, format!("{option:?} is not for a bind mount")));
+    }
+    let (propagation, all) = options.propagation.unwrap_or_default();
+    let read_only = options.is_read_only();
+    let of_the_file_system = || {
+        let state = if read_only { "ro" } else { "rw" };
+        options.data.into_iter().chain([(state.to_owned(), None)]).collect()
+    };
+    Ok(Mount {
+        target,
+        attributes: Attributes::default(),
+        propagation,
+        follow: true,
+        finer: Finer {
+            change: options.change,
+            change_all: options.change_all,
+            flat: !all,
+            ..Finer::default()
+        },
+        source: Source::Remount {
+            options: (!bind).then(of_the_file_system),
+            propagate: options.propagation.is_some(),
+        },
+    })
 }
 
 /// Where a mount goes. A relative path, which the specification has done away with, begins at the root.
