@@ -70,6 +70,8 @@ pub enum Outcome {
     Exited(u8),
     /// The user left it running.
     Detached,
+    /// A signal with this number ended the conversation, and not the container.
+    Left(u8),
 }
 
 /// What the user's side offers.
@@ -77,9 +79,13 @@ pub enum Outcome {
 pub struct Session {
     /// Pass standard input on.
     pub stdin: bool,
+    /// Show the container's standard output.
+    pub stdout: bool,
+    /// Show its standard error.
+    pub stderr: bool,
     /// The container has a terminal: switch ours to raw mode and tell of its size.
     pub tty: bool,
-    /// Pass signals on.
+    /// Pass signals on, unless the container has a terminal: what is typed there becomes a signal inside.
     pub sig_proxy: bool,
     /// What the user types to leave the container running.
     pub detach_keys: DetachKeys,
@@ -87,27 +93,8 @@ pub struct Session {
 
 /// Signals that are for this process to handle, not to pass on: they say something about itself.
 const OWN_SIGNALS: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGURG];
-
-/// Blocks all signals that are to be passed on (and SIGWINCH, which becomes a frame of its own), so that from now on
-/// they wait for [`Session::run`] instead of ending this process. To be called before the container is started.
-pub fn take_signals() -> Result<SignalFd> {
-    let mut signals = SigSet::all();
-    for signal in OWN_SIGNALS {
-        signals.remove(signal);
-    }
-    signals.thread_block().map_err(|errno| Error::kernel("block signals", errno))?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|errno| Error::kernel("take signals", errno))
-}
-
-/// The same for SIGWINCH alone: all others do with this process what they always do.
-pub fn take_resizes() -> Result<SignalFd> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGWINCH);
-    signals.thread_block().map_err(|errno| Error::kernel("block signals", errno))?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|errno| Error::kernel("take signals", errno))
-}
+/// Signals that end this process; where it has changed the mode of a terminal, not before that is put back.
+const ENDS: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// Waits for the shim's first word: that the container runs, or why not.
 pub fn await_start(connection: &mut Connection) -> Result<Vec<Frame>> {
@@ -148,6 +135,23 @@ impl Session {
         Ok(())
     }
 
+    /// Blocks the signals that are to be passed on, so that from now on they wait for [`Session::run`] instead of ending this
+    /// process. Without those there is SIGWINCH, which tells of a new size; all others do with this process what they
+    /// always do, and leave the container running. To be called before the container is started.
+    pub fn take_signals(&self) -> Result<SignalFd> {
+        let mut signals = SigSet::empty();
+        if self.tty {
+            signals.extend(ENDS);
+        } else if self.sig_proxy {
+            signals = SigSet::all();
+            OWN_SIGNALS.into_iter().for_each(|signal| signals.remove(signal));
+        }
+        signals.add(Signal::SIGWINCH);
+        signals.thread_block().map_err(|errno| Error::kernel("block signals", errno))?;
+        SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|errno| Error::kernel("take signals", errno))
+    }
+
     /// Passes everything on until the container ends or the user leaves. `early` is what the shim has said already.
     pub fn run(&self, mut connection: Connection, signals: &SignalFd, early: Vec<Frame>) -> Result<Outcome> {
         let stdin = std::io::stdin();
@@ -162,14 +166,16 @@ impl Session {
         }
         let mut keys = Keys::new(self.detach_keys.clone());
         let mut stdin_open = self.stdin;
-        if let Some(outcome) = show(early)? {
+        if let Some(outcome) = self.show(early)? {
             return Ok(outcome);
         }
         loop {
             let ready = wait(&connection, signals, stdin_open)?;
             connection.flush()?;
             if ready.signals {
-                self.pass_signals(&mut connection, signals)?;
+                if let Some(outcome) = self.take(&mut connection, signals)? {
+                    return Ok(outcome);
+                }
             }
             if ready.stdin {
                 let mut buffer = Vec::with_capacity(CHUNK);
@@ -201,7 +207,7 @@ impl Session {
                     Received::Frames(frames) => (frames, false),
                     Received::Closed(frames) => (frames, true),
                 };
-                if let Some(outcome) = show(frames)? {
+                if let Some(outcome) = self.show(frames)? {
                     return Ok(outcome);
                 }
                 if closed {
@@ -211,7 +217,8 @@ impl Session {
         }
     }
 
-    fn pass_signals(&self, connection: &mut Connection, signals: &SignalFd) -> Result<()> {
+    /// Passes signals on; or leaves, with a terminal, for one that is meant for this process.
+    fn take(&self, connection: &mut Connection, signals: &SignalFd) -> Result<Option<Outcome>> {
         while let Some(signal) =
             signals.read_signal().map_err(|errno| Error::kernel("take a signal", errno))?
         {
@@ -220,26 +227,32 @@ impl Session {
                 if self.tty {
                     send_size(connection)?;
                 }
-            } else if self.sig_proxy {
+            } else if self.tty {
+                return Ok(Some(Outcome::Left(number as u8)));
+            } else {
                 connection.send(&Frame::Signal(number as u8))?;
             }
         }
-        Ok(())
+        Ok(None)
     }
-}
 
-/// Writes what the container wrote; its end, if that is among the frames.
-fn show(frames: Vec<Frame>) -> Result<Option<Outcome>> {
-    let failed = |error| Error::kernel("write the container's output", error);
-    for frame in frames {
-        match frame {
-            Frame::Stdout(bytes) => write_all(&std::io::stdout(), &bytes).map_err(failed)?,
-            Frame::Stderr(bytes) => write_all(&std::io::stderr(), &bytes).map_err(failed)?,
-            Frame::Exited(code) => return Ok(Some(Outcome::Exited(code))),
-            _ => {}
+    /// Writes what the container wrote, as far as it is wanted; its end, if that is among the frames.
+    fn show(&self, frames: Vec<Frame>) -> Result<Option<Outcome>> {
+        let failed = |error| Error::kernel("write the container's output", error);
+        for frame in frames {
+            match frame {
+                Frame::Stdout(bytes) if self.stdout => {
+                    write_all(&std::io::stdout(), &bytes).map_err(failed)?
+                }
+                Frame::Stderr(bytes) if self.stderr => {
+                    write_all(&std::io::stderr(), &bytes).map_err(failed)?
+                }
+                Frame::Exited(code) => return Ok(Some(Outcome::Exited(code))),
+                _ => {}
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// Writes all of it. Who has opened the file may have said that writing is not to wait (`O_NONBLOCK`), which holds for

@@ -15,6 +15,46 @@ fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
 }
 
 #[test]
+fn only_the_streams_that_are_attached_are_shown() {
+    let engine = Engine::with_busybox();
+    let line = "echo out; echo err >&2; cat; exit 3";
+    let run = |options: &[&str]| {
+        let command = [&["run", "--name", "box"], options, &["busybox", "sh", "-c", line]].concat();
+        let mut command = engine.command(&command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"in\n").unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{options:?}");
+        let id = engine.inspect("box", "{{.Id}}");
+        let config = engine
+            .inspect("box", "{{.Config.AttachStdin}} {{.Config.AttachStdout}} {{.Config.AttachStderr}}");
+        engine.ok(&["rm", "box"]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&id, "ID").replace('\n', "|");
+        format!("{} / {} / {config}", text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(run(&[]), "out| / err| / false true true");
+    assert_eq!(run(&["-a", "stdout"]), "out| /  / false true false");
+    assert_eq!(run(&["--attach=STDERR"]), " / err| / false false true");
+    assert_eq!(run(&["-a", "stdin", "-i"]), "ID| /  / true false false");
+    assert_eq!(run(&["-a", "stdin", "-a", "stdout", "-i"]), "out|in| /  / true true false");
+
+    assert_eq!(
+        engine.fails(&["run", "-d", "-a", "stdout", "busybox", "true"]),
+        "1 Error: conflicting options: cannot specify both --attach and --detach"
+    );
+    let wrong = engine.fails(&["run", "-a", "stdin,stdout", "busybox", "true"]);
+    assert!(
+        wrong.starts_with("125 ") && wrong.contains("valid streams are STDIN, STDOUT and STDERR"),
+        "{wrong}"
+    );
+    engine.ok(&["create", "-a", "stderr", "--name", "made", "busybox"]);
+    assert_eq!(engine.inspect("made", "{{.Config.AttachStdout}} {{.Config.AttachStderr}}"), "false true");
+}
+
+#[test]
 fn hello_needs_no_registry_and_is_made_once() {
     let engine = Engine::new();
     let screen = engine.ok(&["run", "--rm", "hello"]);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{Eof, Expect, Session};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testbed::engine::Engine;
 use testbed::until;
 
@@ -91,6 +93,29 @@ fn a_terminal_is_put_back_even_if_the_command_is_terminated() {
     session.expect("up").unwrap();
     engine.ok(&["kill", "box"]);
     session.expect("same-137").unwrap();
+}
+
+/// What is typed becomes a signal inside; one that comes to the command is its own, as with Docker's.
+#[test]
+fn signals_are_not_passed_on_with_a_terminal() {
+    let engine = Engine::with_busybox();
+    let line = format!(
+        "before=$(stty -g); {} run -it --name box busybox sh -c 'echo up; sleep 1000'; code=$?; \
+         test \"$before\" = \"$(stty -g)\" && echo same-$code",
+        Engine::program().display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]);
+    command.env("MINI_DOCKER_DATA_ROOT", engine.data()).env("MINI_DOCKER_EXEC_ROOT", engine.exec());
+    let mut session = Session::spawn(command).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(20)));
+    session.expect("up").unwrap();
+    let shell = session.get_process().pid();
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let run = Pid::from_raw(children.trim().parse().unwrap());
+    kill(run, Signal::SIGTERM).unwrap();
+    session.expect("same-143").unwrap();
+    assert_eq!(engine.inspect("box", "{{.State.Running}}"), "true");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `attach`: connect one's own streams to a running container's.
 
 use clap::{ArgAction, Args};
-use mini_docker::attach::{self, DetachKeys, Outcome, Session};
+use mini_docker::attach::{DetachKeys, Outcome, Session};
 use mini_docker::wire::{Connection, Frame};
 use mini_docker::{Engine, Result};
 use nix::sys::signalfd::SignalFd;
@@ -28,13 +28,15 @@ impl Options {
         let container = engine.containers().find(&self.container)?;
         let session = Session {
             stdin: !self.no_stdin && container.config.open_stdin,
+            stdout: true,
+            stderr: true,
             tty: container.config.tty,
             sig_proxy: self.sig_proxy,
             detach_keys: self.detach_keys,
         };
         session.require_terminal()?;
         let connection = engine.attach(&container)?;
-        converse(&session, connection, &attach::take_signals()?, Vec::new())
+        converse(&session, connection, &session.take_signals()?, Vec::new())
     }
 }
 
@@ -51,5 +53,6 @@ pub(super) fn converse(
             eprintln!("read escape sequence");
             Ok(0)
         }
+        Outcome::Left(signal) => Ok(128 + signal),
     }
 }

@@ -54,6 +54,8 @@ impl Options {
         let container = engine.containers().find(&self.container)?;
         let session = Session {
             stdin: self.interactive && !self.detach,
+            stdout: true,
+            stderr: true,
             tty: self.tty,
             sig_proxy: false,
             detach_keys: self.detach_keys,
@@ -78,8 +80,8 @@ impl Options {
             attached: !self.detach,
             size: size.filter(|_| !self.detach),
         };
-        // Only what concerns our own window: a signal that ends this command leaves the process running.
-        let signals = attach::take_resizes()?;
+        // A signal that ends this command leaves the process running.
+        let signals = session.take_signals()?;
         let mut connection = engine.exec(&container, request)?;
         let early = attach::await_start(&mut connection)?;
         if self.detach { Ok(0) } else { super::attach::converse(&session, connection, &signals, early) }

@@ -55,8 +55,15 @@ impl Options {
         if self.explain {
             explain::begin();
         }
+        let streams = self.settings.streams();
+        if self.detach && self.settings.chooses_streams() {
+            return Err(Error::new("conflicting options: cannot specify both --attach and --detach")
+                .with_exit_code(1));
+        }
         let session = Session {
             stdin: self.settings.interactive,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
             tty: self.settings.tty,
             sig_proxy: self.sig_proxy,
             detach_keys: self.detach_keys,
@@ -74,7 +81,7 @@ impl Options {
         drop(hold);
         let (container, warnings) = (created.container.clone(), created.warnings().to_owned());
 
-        let signals = if detach { None } else { Some(attach::take_signals()?) };
+        let signals = if detach { None } else { Some(session.take_signals()?) };
         let size = terminal::size(&std::io::stdout()).map(|size| (size.ws_row, size.ws_col));
         let start = || -> Result<_> {
             let mut connection = engine.start(created, !detach, size.filter(|_| !detach))?;
@@ -93,6 +100,10 @@ impl Options {
             println!("{}", container.id);
             return Ok(0);
         };
+        // Whoever sees nothing of it finds it by this.
+        if !session.stdout && !session.stderr {
+            println!("{}", container.id);
+        }
         super::attach::converse(&session, connection, &signals, early)
     }
 }

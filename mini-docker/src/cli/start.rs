@@ -48,12 +48,14 @@ impl Options {
         let config = &container.config;
         let session = Session {
             stdin: self.interactive && config.open_stdin,
+            stdout: true,
+            stderr: true,
             tty: config.tty,
             sig_proxy: true,
             detach_keys: self.detach_keys,
         };
         session.require_terminal()?;
-        let signals = attach::take_signals()?;
+        let signals = session.take_signals()?;
         let Some(created) = engine.take_up(&container)? else {
             return super::attach::converse(&session, engine.attach(&container)?, &signals, Vec::new());
         };

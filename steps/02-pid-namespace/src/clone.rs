@@ -79,14 +79,14 @@ pub fn spawn_sibling(namespaces: Namespaces, body: impl FnOnce() -> u8) -> Resul
     Ok(start(namespaces, args, body)?.pid)
 }
 
-fn start(namespaces: Namespaces, args: CloneArgs, body: impl FnOnce() -> u8) -> Result<Child> {
+fn start(namespaces: Namespaces, mut args: CloneArgs, body: impl FnOnce() -> u8) -> Result<Child> {
     require_single_thread()?;
     if namespaces != Namespaces::NONE {
         tracing::info!("clone3: a process in new namespaces ({namespaces})");
     }
     let mut pidfd: RawFd = -1;
-    let (flags, pidfd_place) = (args.flags | CLONE_PIDFD, std::ptr::from_mut(&mut pidfd) as u64);
-    let args = CloneArgs { flags, pidfd: pidfd_place, ..args };
+    args.flags |= CLONE_PIDFD;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     match clone3(&args).map_err(|errno| explain(namespaces, errno))? {
         0 => {
             // A panic must not unwind into the parent's frames, of which the child has a copy.

@@ -1,5 +1,6 @@
 //! What a new container is to be like: the options that `run` shares with every command that makes one.
 
+mod attached;
 mod connections;
 mod health;
 mod isolation;
@@ -14,6 +15,7 @@ use mini_docker::host_config::{HostConfig, LogConfig, Restart, RestartPolicy};
 use mini_docker::{Error, Result, mounts};
 
 use super::options;
+use attached::{Attached, Stream};
 use connections::Connections;
 use health::Checks;
 use isolation::Isolation;
@@ -28,6 +30,9 @@ pub(crate) struct Settings {
     /// Give the container a terminal
     #[arg(short, long)]
     pub(super) tty: bool,
+    /// Attach to these streams only: STDIN, STDOUT, STDERR
+    #[arg(short, long, value_name = "STREAM")]
+    attach: Vec<Stream>,
     /// Remove the container, and its anonymous volumes, when it ends
     #[arg(long)]
     rm: bool,
@@ -115,6 +120,16 @@ impl Settings {
         Ok((image.clone(), Some(command.to_vec()).filter(|words| !words.is_empty())))
     }
 
+    /// The streams that a command which stays with the container is attached to.
+    pub(super) fn streams(&self) -> Attached {
+        Attached::to(&self.attach, self.interactive)
+    }
+
+    /// Whether the user says which these are.
+    pub(super) fn chooses_streams(&self) -> bool {
+        !self.attach.is_empty()
+    }
+
     /// The options as the engine takes them. Relative paths are taken from `directory`; `attached` says whether the
     /// command stays with the container.
     pub(super) fn request(self, directory: &Path, attached: bool) -> Result<Request> {
@@ -137,13 +152,14 @@ impl Settings {
             mounts.push(mounts::parse_tmpfs(text)?);
         }
         mounts::require_distinct(&mounts)?;
+        let streams = if attached { self.streams() } else { Attached::default() };
         let mut config = Config {
             hostname: self.hostname.unwrap_or_default(),
             domainname: self.domainname.unwrap_or_default(),
             user: self.user.unwrap_or_default(),
-            attach_stdin: attached && self.interactive,
-            attach_stdout: attached,
-            attach_stderr: attached,
+            attach_stdin: streams.stdin,
+            attach_stdout: streams.stdout,
+            attach_stderr: streams.stderr,
             tty: self.tty,
             open_stdin: self.interactive,
             stdin_once: attached && self.interactive,
