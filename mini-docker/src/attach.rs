@@ -172,10 +172,10 @@ impl Session {
         loop {
             let ready = wait(&connection, signals, stdin_open)?;
             connection.flush()?;
-            if ready.signals {
-                if let Some(outcome) = self.take(&mut connection, signals)? {
-                    return Ok(outcome);
-                }
+            if ready.signals
+                && let Some(outcome) = self.take(&mut connection, signals)?
+            {
+                return Ok(outcome);
             }
             if ready.stdin {
                 let mut buffer = Vec::with_capacity(CHUNK);
@@ -242,10 +242,10 @@ impl Session {
         for frame in frames {
             match frame {
                 Frame::Stdout(bytes) if self.stdout => {
-                    write_all(&std::io::stdout(), &bytes).map_err(failed)?
+                    write_all(&std::io::stdout(), &bytes).map_err(failed)?;
                 }
                 Frame::Stderr(bytes) if self.stderr => {
-                    write_all(&std::io::stderr(), &bytes).map_err(failed)?
+                    write_all(&std::io::stderr(), &bytes).map_err(failed)?;
                 }
                 Frame::Exited(code) => return Ok(Some(Outcome::Exited(code))),
                 _ => {}

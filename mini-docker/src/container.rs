@@ -127,6 +127,12 @@ pub struct MountPoint {
     /// A tmpfs's options, such as `size=64m`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// A volume's: what it is mounted from, if it is no directory of the engine's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_options: BTreeMap<String, String>,
+    /// Which directory of a volume is shown, if not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<PathBuf>,
 }
 
 /// What kind of mount.

@@ -18,11 +18,19 @@ pub struct Request {
     pub no_copy: bool,
     /// The labels of a volume that is made for it.
     pub labels: BTreeMap<String, String>,
+    /// And its driver's options.
+    pub driver_options: BTreeMap<String, String>,
 }
 
 impl Request {
     fn of(mount: MountPoint) -> Self {
-        Self { mount, make_source: false, no_copy: false, labels: BTreeMap::new() }
+        Self {
+            mount,
+            make_source: false,
+            no_copy: false,
+            labels: BTreeMap::new(),
+            driver_options: BTreeMap::new(),
+        }
     }
 }
 
@@ -74,9 +82,11 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
         |why: String| Error::new(format!("invalid argument \"{text}\" for \"--mount\" flag: {why}"));
     let mut mount = empty(MountKind::Volume, PathBuf::new());
     let mut source = None;
-    let (mut no_copy, mut labels) = (false, BTreeMap::new());
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
+    let (mut no_copy, mut labels, mut driver_options) = (false, BTreeMap::new(), BTreeMap::new());
+    let fields = fields(text).map_err(&invalid)?;
+    for field in &fields {
+        let (key, value) =
+            field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
         let needed =
             || value.ok_or_else(|| invalid(format!("invalid field '{field}' must be a key=value pair")));
         match key {
@@ -95,9 +105,20 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
             "tmpfs-size" => mount.options.push(format!("size={}", needed()?)),
             "tmpfs-mode" => mount.options.push(format!("mode={}", needed()?)),
             "volume-nocopy" => no_copy = !matches!(value, Some("0" | "false")),
-            "volume-label" => {
-                let (key, value) = needed()?.split_once('=').unwrap_or((needed()?, ""));
-                labels.insert(key.to_owned(), value.to_owned());
+            "volume-label" | "volume-opt" => {
+                let (name, value) = needed()?.split_once('=').unwrap_or((needed()?, ""));
+                let into = if key == "volume-label" { &mut labels } else { &mut driver_options };
+                into.insert(name.to_owned(), value.to_owned());
+            }
+            "volume-subpath" => {
+                let path = PathBuf::from(needed()?);
+                let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+                if path.as_os_str().is_empty() || !path.components().all(is_plain) {
+                    return Err(invalid(format!(
+                        "{field}: the subpath must be a relative path within the volume"
+                    )));
+                }
+                mount.subpath = Some(path);
             }
             "volume-driver" if value.is_none_or(|driver| driver != volumes::DRIVER) => {
                 return Err(invalid(format!("{field}: local is the one driver that volumes can have here")));
@@ -109,6 +130,13 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
     if mount.destination == Path::new("") {
         return Err(invalid("target is required".to_owned()));
     }
+    let of_volumes = no_copy || !labels.is_empty() || !driver_options.is_empty() || mount.subpath.is_some();
+    if of_volumes && mount.kind != MountKind::Volume {
+        return Err(invalid(format!(
+            "cannot mix 'volume-*' options with mount type '{}'",
+            if mount.kind == MountKind::Bind { "bind" } else { "tmpfs" }
+        )));
+    }
     match (mount.kind, source) {
         (MountKind::Bind, Some(source)) => mount.source = directory.join(source),
         (MountKind::Bind, None) => return Err(invalid("source is required for a bind mount".to_owned())),
@@ -116,7 +144,41 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
         (MountKind::Tmpfs, Some(_)) => return Err(invalid("a tmpfs has no source".to_owned())),
         (_, None) => {}
     }
-    Ok(Request { no_copy, labels, ..Request::of(mount) })
+    Ok(Request { no_copy, labels, driver_options, ..Request::of(mount) })
+}
+
+/// The fields of a line of comma-separated values (RFC 4180): a field in quotes may have commas in it, and quotes by two.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let mut field = String::new();
+        if let Some(quoted) = rest.strip_prefix('"') {
+            rest = quoted;
+            loop {
+                let (part, after) = rest.split_once('"').ok_or("a quote is not closed")?;
+                field.push_str(part);
+                rest = after;
+                match rest.strip_prefix('"') {
+                    Some(after) => rest = after,
+                    None => break,
+                }
+                field.push('"');
+            }
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return Err("there is something between a closing quote and the next comma".to_owned());
+            }
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            field.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
 }
 
 /// Reads `--tmpfs TARGET[:OPTIONS]`, options as mount(8) takes them.
@@ -187,6 +249,8 @@ fn empty(kind: MountKind, destination: PathBuf) -> MountPoint {
         propagation: String::new(),
         anonymous: false,
         options: Vec::new(),
+        driver_options: BTreeMap::new(),
+        subpath: None,
     }
 }
 
@@ -224,12 +288,13 @@ mod tests {
 
     fn table(parse: fn(&str, &Path) -> Result<Request>, texts: &[&str]) -> String {
         let line = |text: &&str| match parse(text, Path::new("/here")) {
-            Ok(Request { mount, make_source, no_copy, labels }) => {
-                let MountPoint { kind, name, source, destination, rw, propagation, options, .. } = mount;
+            Ok(Request { mount, make_source, no_copy, labels, driver_options }) => {
+                let MountPoint { kind, name, source, destination, rw, propagation, options, subpath, .. } =
+                    mount;
                 let name = name.unwrap_or_default();
                 let (source, destination) = (source.display(), destination.display());
                 format!(
-                    "{text}\n  {kind:?} {name:?} {source:?} -> {destination} rw={rw} {propagation:?} {options:?} make={make_source} nocopy={no_copy} {labels:?}\n"
+                    "{text}\n  {kind:?} {name:?} {source:?} -> {destination} rw={rw} {propagation:?} {options:?} make={make_source} nocopy={no_copy} {labels:?} {driver_options:?} {subpath:?}\n"
                 )
             }
             Err(error) => format!("{text}\n  {error}\n"),
@@ -311,6 +376,15 @@ mod tests {
                 "type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1770",
                 "source=name,target=/data,volume-nocopy,volume-label=a=b,volume-driver=local",
                 "target=/data,volume-driver=nfs",
+                "source=name,target=/data,volume-opt=type=tmpfs,\"volume-opt=o=size=1m,mode=700\"",
+                "source=name,target=/data,volume-subpath=a/b",
+                "source=name,target=/data,volume-subpath=../b",
+                "source=name,target=/data,volume-subpath=/b",
+                "type=bind,source=/a,target=/b,volume-subpath=b",
+                "type=tmpfs,target=/b,volume-opt=o=x",
+                "\"target=/data",
+                "\"target=/da\"\"ta\"",
+                "\"target=/data\"x",
                 "type=bind,target=/b",
                 "type=odd,target=/b",
                 "source=/a",

@@ -1,7 +1,7 @@
 //! From a container's record to what the kernel will be asked for.
 //!
 //! Nothing here changes the system: the same record and the same facts about the host give the same [`Launch`]. (One
-//! fact is looked up on the way: the numbers of devices that limits name by path.)
+//! fact is looked up on the way: the numbers of devices that limits name by path, and the address of a volume's machine.)
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use overlay_layers::{Marks, Overlay, Upper};
 use pid_namespace::Namespaces;
 use runtime::hooks::{Hooks, Subject};
 use runtime::schedule::Schedule;
-use runtime::{Base, Plan, Process, User};
+use runtime::{Base, Given, Plan, Process, User};
 use user_namespace::IdMaps;
 
 use crate::confinement;
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::health::Check;
 use crate::host_config::{HostConfig, Restart};
 use crate::sharing::{Share, Sharing};
-use crate::{delegated, devices, limits, logs, sysctls, ulimits};
+use crate::{delegated, devices, limits, logs, sysctls, ulimits, volumes};
 
 /// What the plan depends on besides the container.
 #[derive(Debug, Clone)]
@@ -136,6 +136,15 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
     }
     let (confinement, system_paths_shown) = confinement::from_host_config(host, facts.capabilities)?;
     let own_names = sharing.uts == Share::Own;
+    let mut root = root(
+        container,
+        facts,
+        devices,
+        &sharing,
+        system_paths_shown,
+        maps.as_ref().or(facts.own_ids.as_ref()),
+    )?;
+    let given = give(&mut root);
     let plan = Plan {
         namespaces: sharing.own() | sharing.own_cgroup(),
         joined: Vec::new(),
@@ -144,17 +153,10 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
         domainname: Some(config.domainname.clone()).filter(|name| own_names && !name.is_empty()),
         base: Base::Overlay(overlay),
         stage: facts.stage.clone(),
-        root: root(
-            container,
-            facts,
-            devices,
-            &sharing,
-            system_paths_shown,
-            maps.as_ref().or(facts.own_ids.as_ref()),
-        )?,
+        root,
         limits,
         writes: Vec::new(),
-        shifted: Vec::new(),
+        given,
         sysctls: sysctls::plan(
             host,
             sharing.network == Share::Own,
@@ -270,14 +272,36 @@ fn share_memory(plan: &mut chroot::Plan, host: &HostConfig, sharing: &Sharing) {
     }
 }
 
+/// Has the file systems made outside that are made of something: a disk, say, which the container may not open.
+fn give(root: &mut chroot::Plan) -> Vec<Given> {
+    let mut given = Vec::new();
+    for mount in &mut root.mounts {
+        if matches!(&mount.source, Source::Filesystem { fstype, device: Some(_), .. } if fstype != "tmpfs") {
+            given.push(Given::Filesystem(mount.clone()));
+            mount.finer.given = Some(given.len() - 1);
+        }
+    }
+    given
+}
+
 fn user_mount(mount: &MountPoint) -> Result<Mount> {
     let readonly = !mount.rw;
-    let (source, attributes) = match mount.kind {
+    let finer = Finer { part: mount.subpath.clone(), ..Finer::default() };
+    let (source, attributes, finer) = match mount.kind {
+        MountKind::Volume if !mount.driver_options.is_empty() => {
+            let own = volumes::mount(&volumes::resolve(&mount.driver_options)?, &mount.destination)?;
+            let attributes = Attributes { readonly: readonly || own.attributes.readonly, ..own.attributes };
+            (own.source, attributes, Finer { part: finer.part, ..own.finer })
+        }
         MountKind::Bind | MountKind::Volume => (
             Source::Bind { from: mount.source.clone(), recursive: true },
             Attributes { readonly, ..Attributes::default() },
+            finer,
         ),
-        MountKind::Tmpfs => tmpfs(&mount.options, readonly),
+        MountKind::Tmpfs => {
+            let (source, attributes) = tmpfs(&mount.options, readonly);
+            (source, attributes, finer)
+        }
     };
     let propagation = match mount.propagation.as_str() {
         "" | "private" | "rprivate" => Propagation::Private,
@@ -288,14 +312,7 @@ fn user_mount(mount: &MountPoint) -> Result<Mount> {
             return Err(Error::new(format!("invalid propagation mode {other} for {target}")));
         }
     };
-    Ok(Mount {
-        target: mount.destination.clone(),
-        source,
-        attributes,
-        propagation,
-        follow: true,
-        finer: Finer::default(),
-    })
+    Ok(Mount { target: mount.destination.clone(), source, attributes, propagation, follow: true, finer })
 }
 
 /// A tmpfs with options as mount(8) takes them: flags of the mount, and settings of the file system.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use testbed::accounts::Account;
 use testbed::engine::Engine;
 use testbed::rootfs::Rootfs;
 use testbed::stdout;
@@ -38,12 +39,182 @@ fn engine() -> Engine {
     engine
 }
 
+/// Lets the engine run containers whose root is another user.
+fn remapped(engine: &Engine) {
+    let account = Account { name: "dockremap", id: 900, home: Path::new("/"), subordinate: Some(200_000) };
+    account.bring(engine.folder());
+}
+
 fn volumes(engine: &Engine) -> Vec<String> {
     engine.ok(&["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
 }
 
 fn data(engine: &Engine, name: &str) -> PathBuf {
     engine.data().join("volumes").join(name).join("_data")
+}
+
+#[test]
+fn volumes_with_a_file_system_of_their_own() {
+    let engine = engine();
+    remapped(&engine);
+    let look = "grep ' /data ' /proc/mounts | cut -d' ' -f1-4; ls /data; touch /data/new 2>&1; true";
+    let shown =
+        |options: &[&str]| engine.ok(&[&["run", "--rm"], options, &["app", "sh", "-c", look]].concat());
+    engine.ok(&[
+        "volume",
+        "create",
+        "-o",
+        "type=tmpfs",
+        "-o",
+        "device=memory",
+        "-o",
+        "o=size=1m,noexec,mode=700",
+        "fast",
+    ]);
+    assert_eq!(shown(&["-v", "fast:/data"]), "memory /data tmpfs rw,noexec,relatime,size=1024k,mode=700");
+    let refused = "touch: /data/new: Read-only file system";
+    assert_eq!(
+        shown(&["-v", "fast:/data:ro"]),
+        format!("memory /data tmpfs ro,noexec,relatime,size=1024k,mode=700\n{refused}")
+    );
+    assert_eq!(
+        engine.ok(&["volume", "inspect", "-f", "{{json .Options}}", "fast"]),
+        r#"{"device":"memory","o":"size=1m,noexec,mode=700","type":"tmpfs"}"#
+    );
+
+    // Two directories of the host's as one, by the way that a command line has for it.
+    for name in ["one", "two"] {
+        fs::create_dir(engine.folder().join(name)).unwrap();
+        fs::write(engine.folder().join(name).join(name), "").unwrap();
+    }
+    let folder = engine.folder().display();
+    let mount = format!(
+        "type=volume,source=both,target=/data,volume-opt=type=overlay,volume-opt=device=both,\
+         volume-opt=o=lowerdir={folder}/one:{folder}/two"
+    );
+    let seen = shown(&["--mount", &mount]);
+    assert!(
+        seen.starts_with("both /data overlay ro,") && seen.ends_with(&format!("\none\ntwo\n{refused}")),
+        "{seen}"
+    );
+
+    // The host's root mounts what root of a user namespace may not.
+    engine.ok(&["volume", "create", "-o", "type=ramfs", "-o", "device=ram", "plain"]);
+    let refused = "touch: /data/new: Permission denied";
+    assert_eq!(
+        engine.ok(&[
+            "--userns-remap",
+            "default",
+            "container",
+            "run",
+            "--rm",
+            "-v",
+            "plain:/data",
+            "app",
+            "sh",
+            "-c",
+            look
+        ]),
+        format!("ram /data ramfs rw,relatime\n{refused}")
+    );
+    // None of it is mounted on the host.
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains("memory /") && !mounts.contains("both /"), "{mounts}");
+
+    engine.ok(&["volume", "create", "-o", "type=ext4", "-o", "device=/dev/none", "gone"]);
+    let error = engine.fails(&["run", "--rm", "-v", "gone:/data", "app", "true"]);
+    assert!(error.starts_with("125 ") && error.contains("/dev/none"), "{error}");
+}
+
+/// A file as a disk, until the test ends.
+struct Disk(String);
+
+impl Disk {
+    fn of(path: &Path) -> Self {
+        fs::File::create(path).and_then(|file| file.set_len(16 << 20)).unwrap();
+        stdout(Command::new("mkfs.ext4").arg("-q").arg(path));
+        Self(stdout(Command::new("losetup").args(["--find", "--show"]).arg(path)).trim_end().to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        stdout(Command::new("losetup").arg("--detach").arg(&self.0));
+    }
+}
+
+/// A container may not open the disk; its volume is mounted before it is there.
+#[test]
+fn a_volume_on_a_disk() {
+    let engine = engine();
+    let disk = Disk::of(&engine.folder().join("disk"));
+    let device = format!("device={}", disk.0);
+    engine.ok(&["volume", "create", "-o", "type=ext4", "-o", &device, "-o", "o=noatime", "disk"]);
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "writer",
+        "-v",
+        "disk:/data",
+        "app",
+        "sh",
+        "-c",
+        "echo x > /data/f; sleep 1000",
+    ]);
+    let line = "until test -s /data/f; do sleep 0.01; done; cat /data/f; grep ' /data ' /proc/mounts | cut -d' ' -f1-4";
+    let seen = engine.ok(&["run", "--rm", "-v", "disk:/data:ro", "app", "sh", "-c", line]);
+    assert_eq!(seen, format!("x\n{} /data ext4 ro,noatime", disk.0));
+    engine.ok(&["rm", "-f", "writer"]);
+    engine.ok(&["create", "--name", "resting", "-v", "disk:/data", "app"]);
+    engine.ok(&["cp", "resting:/data/f", "copy"]);
+    assert_eq!(fs::read_to_string(engine.folder().join("copy")).unwrap(), "x\n");
+    engine.ok(&["rm", "resting"]);
+}
+
+#[test]
+fn a_directory_of_a_volume() {
+    let engine = engine();
+    remapped(&engine);
+    engine.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        "vol:/v",
+        "busybox",
+        "sh",
+        "-c",
+        "mkdir -p /v/a/b; echo x > /v/a/b/f; ln -s /a/b /v/inside; ln -s ../../../../../etc /v/outside",
+    ]);
+    let show = |subpath: &str, line: &str| {
+        let mount = format!("type=volume,source=vol,target=/data,volume-subpath={subpath}");
+        engine.run(&["run", "--rm", "--mount", &mount, "app", "sh", "-c", line])
+    };
+    let said = |output: std::process::Output| String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said(show("a/b", "cat /data/f; echo more > /data/g")), "x\n");
+    assert_eq!(fs::read_to_string(data(&engine, "vol").join("a/b/g")).unwrap(), "more\n");
+    // A link leads to where it would if the volume was all there is.
+    assert_eq!(said(show("inside", "ls /data")), "f\ng\n");
+    for missing in ["none", "outside", "a/b/f/x"] {
+        let output = show(missing, "true");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{error}");
+        assert!(error.contains(&format!("_data/{missing}: ENO")), "{error}");
+    }
+    let mount = "type=volume,source=vol,target=/data,volume-subpath=a/b";
+    let seen = engine.ok(&[
+        "--userns-remap",
+        "default",
+        "container",
+        "run",
+        "--rm",
+        "--mount",
+        mount,
+        "app",
+        "cat",
+        "/data/f",
+    ]);
+    assert_eq!(seen, "x");
 }
 
 #[test]
@@ -188,7 +359,8 @@ fn volumes_by_hand() {
     insta::assert_snapshot!(engine.fails(&["volume", "create", "a/b"]), @r#"1 Error: create a/b: "a/b" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path"#);
     insta::assert_snapshot!(engine.fails(&["volume", "create", "a"]), @"1 Error: create a: volume name is too short, names should be at least two alphanumeric characters");
     insta::assert_snapshot!(engine.fails(&["volume", "create", "--driver", "nfs", "x"]), @r#"1 Error: create x: error looking up volume plugin nfs: plugin "nfs" not found: local is the one driver that volumes can have here"#);
-    insta::assert_snapshot!(engine.fails(&["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "x"]), @r#"1 Error: the local driver mounts no file system of type "tmpfs" with options "" here: only type=none with o=bind and device=PATH (for a tmpfs, use --tmpfs)"#);
+    insta::assert_snapshot!(engine.fails(&["volume", "create", "-o", "o=size=1m", "-o", "device=tmpfs", "x"]), @r#"1 Error: missing required option: "type""#);
+    insta::assert_snapshot!(engine.fails(&["volume", "create", "-o", "colour=red", "x"]), @r#"1 Error: invalid option: "colour""#);
     engine.ok(&["rm", "box"]);
     assert_eq!(engine.ok(&["volume", "rm", "one"]), "one");
     assert_eq!(volumes(&engine), [""; 0]);

@@ -48,7 +48,8 @@ pub(crate) struct Create {
     /// Set metadata
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Set an option of the driver: type=none, o=bind and device=PATH show a directory of the host's
+    /// Set an option of the driver: type, device and o, as mount(8) takes them; type=none and o=bind show a directory of the
+    /// host's
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     option: Vec<String>,
     /// Its name, if not a random one

@@ -149,6 +149,8 @@ impl Engine {
                 own.any(|own| own.destination == mount.target)
             };
             plan.mounts = launch.plan.root.mounts.into_iter().filter(of_the_host).collect();
+            // Here is no cgroup in the way.
+            plan.mounts.iter_mut().for_each(|mount| mount.finer.given = None);
         }
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNS)

@@ -159,15 +159,22 @@ impl Engine {
             volumes::Request {
                 name: mount.name.take(),
                 labels: wanted.labels.clone(),
+                options: wanted.driver_options.clone(),
                 owner,
-                ..volumes::Request::default()
             },
         )?;
         self.volumes.finish_filling(hold, &volume)?;
-        if volume.source() == volume.mountpoint && !wanted.no_copy {
+        if volume.options.is_empty() && !wanted.no_copy && mount.subpath.is_none() {
             self.fill(hold, &volume, image, &mount.destination, maps)?;
         }
+        if mount.subpath.is_some() && !volume.options.is_empty() && volume.source() == volume.mountpoint {
+            return Err(Error::new(format!(
+                "volume {} has a file system of its own: volume-subpath is for directories",
+                volume.name
+            )));
+        }
         volume.source().clone_into(&mut mount.source);
+        mount.driver_options.clone_from(&volume.options);
         mount.name = Some(volume.name);
         Ok(mount)
     }

@@ -13,8 +13,10 @@ mod filling;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use chroot::Mount;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, MountKind};
@@ -43,7 +45,7 @@ pub struct Volume {
     pub mountpoint: PathBuf,
     /// 64 random digits, if nobody chose one.
     pub name: String,
-    /// The driver's: empty, or those of a bind.
+    /// The driver's: empty, or `type`, `device` and `o`, of which it is mounted in each container that uses it.
     pub options: BTreeMap<String, String>,
     /// Always `local`.
     pub scope: String,
@@ -55,9 +57,11 @@ impl Volume {
         self.labels.contains_key(ANONYMOUS)
     }
 
-    /// The directory that containers see: its own, or with the option `o=bind` one of the host's.
+    /// The directory that containers see: its own, or with the option `o=bind` one of the host's. What has a file system
+    /// of its own has none outside.
     pub fn source(&self) -> &Path {
-        self.options.get("device").map_or(&self.mountpoint, Path::new)
+        let device = self.options.get("device").filter(|_| is_bind(&self.options));
+        device.map_or(&self.mountpoint, Path::new)
     }
 }
 
@@ -205,28 +209,69 @@ pub fn users<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> 
     containers.iter().filter(uses).collect()
 }
 
-/// Of the local driver's options, those of a bind are the ones that need no mount on the host, which nobody would be
-/// there to undo.
+/// The rules of Docker's local driver: with one of its options, the others must be there too, but for `o`.
 fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+    const KNOWN: [&str; 3] = ["type", "o", "device"];
     if options.is_empty() {
         return Ok(());
     }
-    if let Some(key) = options.keys().find(|key| !["type", "o", "device"].contains(&key.as_str())) {
+    if options.contains_key("size") {
+        return Err(Error::new(
+            "quota size requested but no quota support (a volume of type tmpfs takes o=size=BYTES)",
+        ));
+    }
+    if let Some(key) = options.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(Error::new(format!("invalid option: \"{key}\"")));
     }
-    let option = |key| options.get(key).map_or("", String::as_str);
-    if !["", "none", "bind"].contains(&option("type")) || !["bind", "rbind"].contains(&option("o")) {
-        return Err(Error::new(format!(
-            "the local driver mounts no file system of type \"{}\" with options \"{}\" here: only type=none with o=bind \
-             and device=PATH (for a tmpfs, use --tmpfs)",
-            option("type"),
-            option("o")
-        )));
+    if let Some(missing) = ["type", "device"].iter().find(|key| !options.contains_key(**key)) {
+        return Err(Error::new(format!("missing required option: \"{missing}\"")));
     }
-    if !Path::new(option("device")).is_absolute() {
+    if is_bind(options) && !Path::new(&options["device"]).is_absolute() {
         return Err(Error::new("missing device in volume options: device must be an absolute path"));
     }
-    Ok(())
+    mount(options, Path::new("/")).map(drop)
+}
+
+/// Whether a volume with these options is a directory of the host's.
+fn is_bind(options: &BTreeMap<String, String>) -> bool {
+    options.get("o").is_some_and(|list| list.split(',').any(|option| option == "bind" || option == "rbind"))
+}
+
+/// The same options, with an address in place of the name of another machine: the kernel looks up no names.
+pub fn resolve(options: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut options = options.clone();
+    let of_network = options.get("type").is_some_and(|kind| ["nfs", "nfs4", "cifs"].contains(&kind.as_str()));
+    if let Some(list) = options.get_mut("o").filter(|_| of_network) {
+        let resolved = list.split(',').map(|option| match option.strip_prefix("addr=") {
+            Some(name) => Ok(format!("addr={}", address(name)?)),
+            None => Ok(option.to_owned()),
+        });
+        *list = resolved.collect::<Result<Vec<_>>>()?.join(",");
+    }
+    Ok(options)
+}
+
+/// The first address of a machine.
+fn address(name: &str) -> Result<IpAddr> {
+    if let Ok(address) = name.parse() {
+        return Ok(address);
+    }
+    let found = (name, 0).to_socket_addrs().map_err(|error| {
+        Error::new(format!("error resolving passed in network volume address {name}: {error}"))
+    })?;
+    found.map(|socket| socket.ip()).next().ok_or_else(|| Error::new(format!("{name} has no address")))
+}
+
+/// The mount that a volume with these options is, at `target`.
+///
+/// It is made in each container's own mount namespace: nothing is to be unmounted on the host. So two containers have the
+/// same files of a disk or another machine's, while a tmpfs is each container's own.
+pub fn mount(options: &BTreeMap<String, String>, target: &Path) -> Result<Mount> {
+    let option = |key| options.get(key).map_or("", String::as_str);
+    let list =
+        option("o").split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    runtime::config::mount(target, option("type"), Path::new(option("device")), &list)
+        .map_err(|error| Error::new(format!("invalid volume options: {error}")))
 }
 
 /// Docker's rule for names is that of container names.
@@ -252,7 +297,13 @@ mod tests {
             &[("type", "none"), ("o", "bind"), ("device", "/srv")][..],
             &[("o", "bind"), ("device", "srv")],
             &[("o", "bind")],
+            &[("type", "none"), ("o", "bind,ro"), ("device", "/srv")],
+            &[("type", "none"), ("o", "bind"), ("device", "srv")],
+            &[("type", "none"), ("o", "ro"), ("device", "/srv")],
             &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")],
+            &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "remount")],
+            &[("type", "ext4"), ("device", "/dev/sda")],
+            &[("type", "tmpfs")],
             &[("type", "nfs"), ("device", ":/x"), ("o", "addr=1.2.3.4")],
             &[("size", "1m")],
         ]

@@ -53,7 +53,7 @@ pub fn enter(tree: &OwnedFd, at: &Path, plan: &Plan) -> Result<()> {
 pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan, given: &[OwnedFd]) -> Result<()> {
     // Copies of host trees are taken first: a shared one stays in its peer group only if it is copied before
     // this namespace's mounts are made private.
-    let trees = plan.mounts.iter().map(|mount| open(mount, given)).collect::<Result<Vec<_>>>()?;
+    let trees = plan.mounts.iter().map(|mount| open_mount(mount, given)).collect::<Result<Vec<_>>>()?;
     pivot::isolate_mounts()?;
 
     let directory =
@@ -98,8 +98,9 @@ pub fn change_root(tree: &OwnedFd, plan: &Plan) -> Result<()> {
     }
 }
 
-/// The tree that `mount` will attach, attached nowhere yet; none if it only changes what is there.
-fn open(mount: &Mount, given: &[OwnedFd]) -> Result<Option<OwnedFd>> {
+/// The tree that `mount` will attach, attached nowhere yet; none if it only changes what is there. What is to be read-only in
+/// the end may not be so yet.
+pub fn open_mount(mount: &Mount, given: &[OwnedFd]) -> Result<Option<OwnedFd>> {
     if let Some(number) = mount.finer.given {
         let tree =
             given.get(number).ok_or_else(|| Error::new("find", "a tree for a mount", Errno::ENOENT))?;
@@ -120,7 +121,7 @@ fn open(mount: &Mount, given: &[OwnedFd]) -> Result<Option<OwnedFd>> {
             Ok(Some(tree))
         }
         Source::Bind { from, recursive } => {
-            let tree = mount::clone_tree(from, *recursive)?;
+            let tree = mount::clone_part(from, mount.finer.part.as_deref(), *recursive)?;
             if mount.attributes != Attributes::default() {
                 mount::set_attributes(&tree, mount.attributes, *recursive)?;
             }

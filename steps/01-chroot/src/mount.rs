@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
@@ -24,6 +25,7 @@ use rustix::mount::{
 };
 
 use crate::error::{Error, Result};
+use crate::resolve::Rooted;
 
 /// Per-mount flags, `MOUNT_ATTR_*` of `mount_setattr(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -210,6 +212,19 @@ pub fn reconfigure(target: &impl AsFd, name: &Path, options: &[(String, Option<S
 /// With `recursive`, what is mounted below it comes along.
 pub fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
     clone_tree_at(rustix::fs::CWD, path, recursive)
+}
+
+/// [`clone_tree`] of what `part` leads to, below `path`: the way there is looked for as if `path` was the root.
+pub fn clone_part(path: &Path, part: Option<&Path>, recursive: bool) -> Result<OwnedFd> {
+    let Some(part) = part else { return clone_tree(path, recursive) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| Error::new("open", path.display(), errno))?;
+    let whole = || path.join(part).display().to_string();
+    let part = Rooted::new(&top)
+        .open(part, OFlags::PATH)
+        .map_err(|error| Error::new("open", whole(), error.errno()))?;
+    clone_tree_at(part.as_fd(), Path::new(""), recursive)
 }
 
 /// [`clone_tree`] of `path` below `directory`; an empty path means the descriptor itself.

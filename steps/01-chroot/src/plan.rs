@@ -40,6 +40,8 @@ pub struct Finer {
     /// Which of the trees it is that somebody with more rights has made beforehand, counted from 0. The source only says
     /// what that was made of.
     pub given: Option<usize>,
+    /// Which part of a bound tree is shown, if not all of it: a path from its top, which no link leads out of.
+    pub part: Option<PathBuf>,
 }
 
 /// What is mounted.

@@ -63,8 +63,8 @@ impl Scaffold {
         // Before there is a scaffold: a tree that holds `at` must not show it.
         let trees = take_trees(plan)?;
         scaffold.cover()?;
-        for (from, tree) in trees {
-            *from = scaffold.show(&tree)?;
+        for (source, tree) in trees {
+            *source = Source::Bind { from: scaffold.show(&tree)?, recursive: true };
         }
         for device in std::mem::take(&mut plan.devices) {
             let node = scaffold.node(&device, maps)?;
@@ -149,17 +149,19 @@ impl Scaffold {
     }
 }
 
-/// Copies of the host's trees that `plan` binds, attached nowhere, each with the place of its path.
-fn take_trees(plan: &mut Plan) -> Result<Vec<(&mut PathBuf, OwnedFd)>> {
+/// Copies of the host's trees that `plan` binds, attached nowhere, each with the source in whose place it will be.
+fn take_trees(plan: &mut Plan) -> Result<Vec<(&mut Source, OwnedFd)>> {
     let mut trees = Vec::new();
     for mount in &mut plan.mounts {
-        if let Source::Bind { from, recursive } = &mut mount.source {
-            let tree = mount::clone_tree(from, *recursive)?;
+        let tree = match &mount.source {
             // A child that could take a tree without what is mounted in it would see what that hides: the kernel
             // refuses it to other user namespaces (mount_namespaces(7), "Restrictions").
-            *recursive = true;
-            trees.push((from, tree));
-        }
+            Source::Bind { from, recursive } => {
+                Some(mount::clone_part(from, mount.finer.part.take().as_deref(), *recursive)?)
+            }
+            Source::Filesystem { .. } | Source::Remount { .. } => None,
+        };
+        trees.extend(tree.map(|tree| (&mut mount.source, tree)));
     }
     Ok(trees)
 }

@@ -35,8 +35,8 @@ pub(crate) struct Wires<'a> {
     pub(crate) joins: &'a [&'a Join],
     /// The root, if it was made outside because the container's own root could not.
     pub(crate) tree: Option<OwnedFd>,
-    /// The trees of [`Plan::shifted`].
-    pub(crate) shifted: Vec<OwnedFd>,
+    /// The trees of [`Plan::given`], in that order.
+    pub(crate) given: Vec<OwnedFd>,
     /// Another container's `/dev/shm`, if it shares that.
     pub(crate) shared_memory: Option<OwnedFd>,
     /// This binary ([`crate::own_program`]), if it is to be process 1.
@@ -51,7 +51,7 @@ impl Wires<'_> {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.report.as_fd(), self.gate.as_fd()];
         all.extend(self.streams.descriptors());
-        all.extend(self.shifted.iter().map(AsFd::as_fd));
+        all.extend(self.given.iter().map(AsFd::as_fd));
         all.extend(self.joins.iter().map(|join| join.as_fd()));
         all.extend(self.agent.iter().map(AsFd::as_fd));
         all.extend(
@@ -74,13 +74,13 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         return wires.report.fail(&error.into());
     }
     drop(kept);
-    let Wires { report, mut gate, streams, joins, tree, shifted, shared_memory, program, fifo, mut agent } =
+    let Wires { report, mut gate, streams, joins, tree, given, shared_memory, program, fifo, mut agent } =
         wires;
     let prepared = agent
         .as_mut()
         .map_or(Ok(()), Agent::introduce)
         .and_then(|()| enter_namespaces(plan, &report, joins))
-        .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, shifted, shared_memory }))
+        .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, given, shared_memory }))
         .and_then(|Passed { filter, state }| {
             let identity = settle(&plan.process, streams, true)?;
             Ok(Ready {
@@ -105,7 +105,7 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
 /// What the parent has made for the root.
 struct Trees {
     root: Option<OwnedFd>,
-    shifted: Vec<OwnedFd>,
+    given: Vec<OwnedFd>,
     shared_memory: Option<OwnedFd>,
 }
 
@@ -149,15 +149,15 @@ fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join]) -> Result<()>
 
 /// Makes the container's root the root, and furnishes it. From here on the host's files are out of reach.
 fn enter_root(plan: &Plan, report: &Report, gate: &mut Gate, trees: Trees) -> Result<Passed> {
-    let Trees { root, shifted, shared_memory } = trees;
+    let Trees { root, given, shared_memory } = trees;
     let tree = root.map_or_else(|| plan.base.mount(), Ok)?;
     gate.wait_for_cgroup()?;
     // Root of a user namespace may not write to the host's cgroups: the parent has moved it.
     let joined = plan.cgroup.as_ref().filter(|cgroup| plan.maps.is_none() && !cgroup.is_v2());
     let outer = enter_cgroup(joined, plan.namespaces.contains(Namespaces::CGROUP), shows_cgroups(plan))?;
     let stage = if plan.in_user_namespace { Path::new("/") } else { &plan.stage };
-    chroot::build(&tree, stage, &plan.root, &shifted)?;
-    drop(shifted);
+    chroot::build(&tree, stage, &plan.root, &given)?;
+    drop(given);
     if let Some(outer) = outer {
         join::join(outer.as_fd(), Namespaces::CGROUP)?;
     }

@@ -54,5 +54,5 @@ pub use confinement::Confinement;
 pub use container::{Container, Status};
 pub use error::{Error, Result};
 pub use join::Join;
-pub use plan::{Base, Plan, Process, Shifted, User};
+pub use plan::{Base, Given, Plan, Process, Shifted, User};
 pub use start::{Inputs, Streams, start};

@@ -13,7 +13,7 @@ use pid_namespace::Namespaces;
 use user_namespace::{IdMaps, UserNamespace};
 
 use crate::confinement::Confinement;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hooks::{Hooks, Subject};
 use crate::rlimits::Rlimit;
 use crate::schedule::Schedule;
@@ -41,8 +41,8 @@ pub struct Plan {
     pub stage: PathBuf,
     /// What the root is furnished with.
     pub root: chroot::Plan,
-    /// The trees that mounts of the root count on, which only the host's root can make ([`chroot::plan::Finer::given`]).
-    pub shifted: Vec<Shifted>,
+    /// The trees that mounts of the root count on, and that are made outside ([`chroot::plan::Finer::given`]).
+    pub given: Vec<Given>,
     /// Its cgroup, which may not be there yet; none where this process may not make any.
     pub cgroup: Option<Cgroup>,
     /// What it may use.
@@ -75,6 +75,15 @@ impl Plan {
             || self.hooks != Hooks::default()
             || self.process.confinement.security_module.is_some()
     }
+}
+
+/// A tree that the container's own process could not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// Only the host's root can show one under other owners.
+    Shifted(Shifted),
+    /// The container's cgroup does not let its processes open the device that this lies on.
+    Filesystem(chroot::Mount),
 }
 
 /// A piece of the host's tree that is shown under other owners (step 9).
@@ -156,9 +165,19 @@ impl Base {
     }
 }
 
-impl Shifted {
-    /// A copy of the tree, attached nowhere. This process must have a single thread, and be the host's root.
+impl Given {
+    /// The tree, attached nowhere. This process must have a single thread, and be the host's root.
     pub(crate) fn tree(&self) -> Result<OwnedFd> {
+        match self {
+            Self::Shifted(shifted) => shifted.tree(),
+            Self::Filesystem(mount) => Ok(chroot::open_mount(mount, &[])?
+                .ok_or_else(|| Error::new(format!("{mount} makes no mount, and nothing to give")))?),
+        }
+    }
+}
+
+impl Shifted {
+    fn tree(&self) -> Result<OwnedFd> {
         let tree = mount::clone_tree(&self.from, self.recursive)?;
         user_namespace::shift(&tree, UserNamespace::with(&self.maps)?.as_fd(), self.all)?;
         Ok(tree)

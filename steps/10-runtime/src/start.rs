@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, Hooks};
 use crate::join::Join;
 use crate::own_program;
-use crate::plan::{Base, Plan, Shifted};
+use crate::plan::{Base, Given, Plan};
 use crate::talk::{self, Heard, Hearing, Opener};
 use crate::tracer::Tracer;
 
@@ -153,7 +153,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         streams,
         joins,
         tree: None,
-        shifted: plan.shifted.iter().map(Shifted::tree).collect::<Result<_>>()?,
+        given: plan.given.iter().map(Given::tree).collect::<Result<_>>()?,
         shared_memory,
         program,
         fifo,

@@ -87,7 +87,7 @@ impl Config {
         if base.path.as_os_str().is_empty() {
             return Err(at("root.path", "is missing"));
         }
-        let (root, shifted) = root::read(document, &namespaces, facts)?;
+        let (root, given) = root::read(document, &namespaces, facts)?;
         let in_user_namespace = namespaces.maps.is_some();
         let cgroup = self.cgroup(facts)?;
         let (limits, writes) = if let Some(cgroup) = &cgroup {
@@ -108,7 +108,7 @@ impl Config {
             stage: facts.bundle.join(&base.path),
             base: Base::Directory(facts.bundle.join(&base.path)),
             root,
-            shifted,
+            given,
             cgroup,
             limits,
             writes,
@@ -229,6 +229,8 @@ pub fn resources(text: &str, v2: bool) -> Result<(Limits, Vec<Step>)> {
     let resources: document::Resources = read(text, "the resources")?;
     resources::read(&resources, v2, false)
 }
+
+pub use root::single as mount;
 
 /// The mount options that are known, sorted.
 pub fn mount_options() -> Vec<String> {

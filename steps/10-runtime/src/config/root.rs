@@ -14,13 +14,13 @@ use super::namespaces::{Chosen, map};
 use super::options::{self, Options};
 use super::{Facts, absolute, at};
 use crate::error::Result;
-use crate::plan::Shifted;
+use crate::plan::{Given, Shifted};
 
 const DEV: &str = "/dev";
 /// What a node may be read and written by, unless the config says otherwise: everybody, as devices that all may use.
 const DEVICE_MODE: u32 = 0o666;
 
-pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> Result<(Plan, Vec<Shifted>)> {
+pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> Result<(Plan, Vec<Given>)> {
     let linux = &document.linux;
     if !linux.mount_label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
         return Err(at("linux.mountLabel", "cannot be applied: this kernel has SELinux switched off"));
@@ -28,10 +28,10 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
     let propagation = options::of_the_root(&linux.rootfs_propagation)?;
     // What is bound hears of later mounts on the host, unless it is told not to, as with runc.
     let usual = if linux.rootfs_propagation.is_empty() { Propagation::Slave } else { propagation };
-    let (mut mounts, mut shifted) = (Vec::new(), Vec::new());
+    let (mut mounts, mut given) = (Vec::new(), Vec::new());
     for (number, mount) in document.mounts.iter().enumerate() {
         let field = format!("mounts[{number}]");
-        let mut found = read_mount(&field, mount, facts, usual)?;
+        let mut found = read_mount(&field, mount, &facts.bundle, &facts.mountinfo, usual)?;
         if let Some(maps) = owners(&field, mount, namespaces.maps.as_ref())? {
             let all = maps.1;
             let Some((Mount { source: Source::Bind { from, recursive }, finer, .. }, [])) =
@@ -39,8 +39,13 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
             else {
                 return Err(at(format!("{field}.options"), "\"idmap\" is for bind mounts"));
             };
-            finer.given = Some(shifted.len());
-            shifted.push(Shifted { from: from.clone(), recursive: *recursive, all, maps: maps.0 });
+            finer.given = Some(given.len());
+            given.push(Given::Shifted(Shifted {
+                from: from.clone(),
+                recursive: *recursive,
+                all,
+                maps: maps.0,
+            }));
         }
         mounts.extend(found);
     }
@@ -62,7 +67,7 @@ pub(super) fn read(document: &Document, namespaces: &Chosen, facts: &Facts) -> R
         user_namespace::root::adapt(&mut plan, maps, namespaces.own | joined(namespaces));
         user_namespace::root::host_devices(&mut plan);
     }
-    Ok((plan, shifted))
+    Ok((plan, given))
 }
 
 /// Under which owners a mount is shown, if not its own, and whether all that is mounted in it is too. Without maps of its
@@ -86,11 +91,36 @@ fn owners(field: &str, mount: &document::Mount, usual: Option<&IdMaps>) -> Resul
     Ok(Some((maps, mapped.unwrap_or(false))))
 }
 
+/// One mount with the options of mount(8), as an entry of `mounts` would ask for it.
+///
+/// # Errors
+/// What makes no sense, naming the part of the entry.
+pub fn single(target: &Path, kind: &str, source: &Path, options: &[String]) -> Result<Mount> {
+    let entry = document::Mount {
+        destination: target.to_owned(),
+        r#type: Some(kind.to_owned()),
+        source: Some(source.to_owned()),
+        options: options.to_owned(),
+        ..document::Mount::default()
+    };
+    let mut mounts = read_mount("mount", &entry, Path::new("/"), "", Propagation::Private)?;
+    match (mounts.pop(), mounts.is_empty()) {
+        (Some(mount), true) if !matches!(mount.source, Source::Remount { .. }) => Ok(mount),
+        _ => Err(at("mount.type", format!("{kind:?} is not for a mount by itself"))),
+    }
+}
+
 fn joined(namespaces: &Chosen) -> Namespaces {
     namespaces.joined.iter().fold(Namespaces::NONE, |set, (kind, _)| set | *kind)
 }
 
-fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propagation) -> Result<Vec<Mount>> {
+fn read_mount(
+    field: &str,
+    mount: &document::Mount,
+    bundle: &Path,
+    mountinfo: &str,
+    usual: Propagation,
+) -> Result<Vec<Mount>> {
     let place = format!("{field}.options");
     let mut options = Options::read(&place, &mount.options)?;
     let destination = destination(field, &mount.destination)?;
@@ -114,7 +144,7 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
         let source = mount.source.as_ref().ok_or_else(|| at(format!("{field}.source"), "is missing"))?;
         return Ok(vec![Mount {
             target: destination,
-            source: Source::Bind { from: facts.bundle.join(source), recursive },
+            source: Source::Bind { from: bundle.join(source), recursive },
             attributes: Attributes::default(),
             propagation,
             follow: true,
@@ -139,11 +169,11 @@ fn read_mount(field: &str, mount: &document::Mount, facts: &Facts, usual: Propag
         change_all: options.change_all,
         flat: !all,
         copy_up: options.copy_up,
-        given: None,
+        ..Finer::default()
     };
     if matches!(kind, "cgroup" | "cgroup2") {
         let place = destination.to_string_lossy().into_owned();
-        let mounts = chroot::plan::cgroups(&facts.mountinfo, &place, attributes);
+        let mounts = chroot::plan::cgroups(mountinfo, &place, attributes);
         return Ok(mounts
             .into_iter()
             .map(|mount| Mount { finer: finer.clone(), propagation, ..mount })
