@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use image_pull::config::RunConfig;
+use image_pull::config::{Healthcheck, RunConfig};
 
 use crate::error::{Error, Result};
+use crate::health;
 use crate::plan::merge_environment;
 
 /// Applies instructions to `config`, one after another. As in a Dockerfile, an entrypoint takes away the command that was
@@ -52,14 +53,56 @@ fn apply(config: &mut RunConfig, instruction: &str) -> Result<()> {
         }
         "EXPOSE" => config.exposed_ports.extend(rest.split_whitespace().map(port)),
         "VOLUME" => config.volumes.extend(list(rest)),
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest).map_err(|why| invalid(&why))?),
         "ONBUILD" => config.on_build.push(rest.to_owned()),
         _ => {
             return Err(invalid(
-                "only CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR are allowed",
+                "only CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR \
+                 are allowed",
             ));
         }
     }
     Ok(())
+}
+
+/// `NONE`, or `[--OPTION=VALUE …] CMD` and a command. With options that are not given, the defaults hold.
+fn healthcheck(text: &str) -> Result<Healthcheck, String> {
+    let mut check = Healthcheck::default();
+    let mut rest = text;
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, after) = option.split_once(char::is_whitespace).unwrap_or((option, ""));
+        rest = after.trim_start();
+        let (name, value) = option.split_once('=').ok_or_else(|| format!("--{option} lacks its =VALUE"))?;
+        if name == "retries" {
+            check.retries = value
+                .parse()
+                .ok()
+                .filter(|retries| *retries > 0)
+                .ok_or_else(|| format!("--retries must be a number from 1 on, and is {value}"))?;
+            continue;
+        }
+        let place = match name {
+            "interval" => &mut check.interval,
+            "timeout" => &mut check.timeout,
+            "start-period" => &mut check.start_period,
+            "start-interval" => &mut check.start_interval,
+            _ => return Err(format!("unknown flag --{name}")),
+        };
+        *place = health::duration(value).map_err(|error| format!("--{name}: {error}"))?.as_nanos() as i64;
+    }
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    check.test = match (kind.to_ascii_uppercase().as_str(), command) {
+        ("NONE", "") if check == Healthcheck::default() => vec!["NONE".to_owned()],
+        ("NONE", _) => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
+        ("CMD", "") => return Err("missing command after HEALTHCHECK CMD".to_owned()),
+        ("CMD", command) => match serde_json::from_str::<Vec<String>>(command) {
+            Ok(words) => [vec!["CMD".to_owned()], words].concat(),
+            Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        _ => return Err(format!("unknown type \"{kind}\" in HEALTHCHECK (try CMD)")),
+    };
+    Ok(check)
 }
 
 /// A JSON list as it is; anything else is a line for the shell.
@@ -130,10 +173,35 @@ mod tests {
             "EXPOSE 80 53/udp",
             "VOLUME [\"/data\"]",
             "STOPSIGNAL SIGINT",
+            "HEALTHCHECK --interval=1m30s --timeout=2s --retries=5 CMD test -e /tmp/ok",
         ] {
             apply(&mut config, instruction).unwrap();
         }
         insta::assert_snapshot!(serde_json::to_string_pretty(&config).unwrap());
+    }
+
+    #[test]
+    fn health_checks() {
+        let table: Vec<String> = [
+            "NONE",
+            "none",
+            "CMD true",
+            "CMD [\"test\", \"-e\", \"/x\"]",
+            "--start-period=5s --start-interval=500ms CMD true",
+            "NONE x",
+            "--interval=1s NONE",
+            "CMD",
+            "--interval=1s",
+            "true",
+            "--interval 1s CMD true",
+            "--interval=soon CMD true",
+            "--retries=0 CMD true",
+            "--colour=red CMD true",
+        ]
+        .into_iter()
+        .map(|text| format!("{text}: {:?}", healthcheck(text)))
+        .collect();
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use image_pull::config::Healthcheck;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Config;
+use crate::error::{Error, Result};
+use crate::format::moment;
 
 /// What a check has instead of what nobody said.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -69,6 +71,16 @@ impl Check {
     fn is_starting(&self, health: &Health, ran: Duration) -> bool {
         health.status == Wellness::Starting && ran < self.start_period
     }
+}
+
+/// Reads a time of at least a millisecond, or 0 for the default.
+pub fn duration(text: &str) -> Result<Duration> {
+    let duration = moment::duration(text)
+        .ok_or_else(|| Error::new(format!("invalid duration: '{text}' (write it as in 1m30s)")))?;
+    if duration.is_zero() || duration >= Duration::from_millis(1) {
+        return Ok(duration);
+    }
+    Err(Error::new(format!("invalid duration: '{text}' is less than 1ms")))
 }
 
 /// What the user says over what the image says: each setting by itself.

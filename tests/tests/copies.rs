@@ -255,7 +255,7 @@ fn an_image_of_what_a_container_changed() {
     );
     engine.ok(&["commit", "--change", "USER nobody", "more", "more"]);
     insta::assert_snapshot!(engine.fails(&["commit", "box", "class/Name"]), @"1 Error: invalid reference format: repository name (class/Name) must be lowercase");
-    insta::assert_snapshot!(engine.fails(&["commit", "-c", "RUN x", "box"]), @"1 Error: invalid change 'RUN x': only CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR are allowed");
+    insta::assert_snapshot!(engine.fails(&["commit", "-c", "RUN x", "box"]), @"1 Error: invalid change 'RUN x': only CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR are allowed");
 }
 
 #[test]

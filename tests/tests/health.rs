@@ -24,6 +24,23 @@ fn log(engine: &Engine) -> Vec<Value> {
 }
 
 #[test]
+fn a_commit_brings_a_check() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["create", "--name", "box", "busybox", "sleep", "1000"]);
+    let check = "HEALTHCHECK --interval=100ms --retries=2 CMD test -e /etc/passwd";
+    engine.ok(&["commit", "--change", check, "box", "checked"]);
+    engine.ok(&["run", "-d", "--name", "checked", "checked"]);
+    testbed::until("it is well", || engine.inspect("checked", "{{.State.Health.Status}}") == "healthy");
+    engine.ok(&["commit", "-c", "HEALTHCHECK NONE", "checked", "unchecked"]);
+    engine.ok(&["run", "-d", "--name", "unchecked", "unchecked"]);
+    assert_eq!(engine.inspect("unchecked", "{{json .State.Health}}"), "null");
+    assert_eq!(
+        engine.fails(&["commit", "-c", "HEALTHCHECK --retries=0 CMD x", "box"]),
+        "1 Error: invalid change 'HEALTHCHECK --retries=0 CMD x': --retries must be a number from 1 on, and is 0"
+    );
+}
+
+#[test]
 fn a_container_falls_ill_and_gets_well() {
     let engine = checked(&["--health-cmd", "cat /well", "--health-retries", "2"]);
     until("it is ill", || status(&engine) == "unhealthy");

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use testbed::accounts::Account;
 use testbed::engine::Engine;
 use testbed::rootfs::Rootfs;
-use testbed::stdout;
+use testbed::{mounts, stdout};
 
 /// An engine with an image `app` that has something in `/data`, and says that it is a volume.
 fn engine() -> Engine {
@@ -377,6 +377,26 @@ fn a_volume_that_is_a_directory_of_the_hosts() {
     assert_eq!(Engine::entries(&host), ["x"]);
     engine.ok(&["volume", "rm", "bound"]);
     assert_eq!(Engine::entries(&host), ["x"]);
+}
+
+#[test]
+fn pruning_tells_what_is_gone_though_not_all_is() {
+    let engine = Engine::with_busybox();
+    for name in ["aa", "bb", "cc"] {
+        engine.ok(&["volume", "create", name]);
+    }
+    // What is mounted there cannot be removed.
+    let inside = data(&engine, "bb").join("inside");
+    fs::create_dir(&inside).unwrap();
+    mounts::in_memory(&inside);
+    let output = engine.run(&["volume", "prune", "-a", "-f"]);
+    mounts::forget(&engine.data().join("volumes/.gone-bb/_data/inside"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("Deleted Volumes:\naa\ncc\n\nTotal reclaimed space: "), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("EBUSY") && errors.lines().count() == 1, "{errors}");
+    assert_eq!(volumes(&engine), [""; 0]);
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Prune {
         })?;
         let (networks, mut failures) =
             engine.prune_networks(|network| conditions.fit(Some(&network.created), &network.labels))?;
-        let (volumes, freed) = engine.prune_volumes(|volume| {
+        let volumes = engine.prune_volumes(|volume| {
             self.volumes && volume.is_anonymous() && conditions.fit(None, &volume.labels)
         })?;
         let images = engine.prune_images(|image| conditions.fit_image(image, self.all))?;
@@ -219,11 +219,12 @@ impl Prune {
         let sections = [
             prune::containers(&containers),
             prune::section("Networks", &networks),
-            prune::section("Volumes", &volumes),
+            prune::section("Volumes", &volumes.removed),
             prune::images(&images),
         ];
-        failures.extend(containers.failures.into_iter().chain(images.failures));
-        Ok(prune::conclude(&sections.concat(), containers.freed + freed + images.freed, &failures))
+        let freed = containers.freed + volumes.freed + images.freed;
+        failures.extend(containers.failures.into_iter().chain(volumes.failures).chain(images.failures));
+        Ok(prune::conclude(&sections.concat(), freed, &failures))
     }
 
     fn warning(&self) -> String {

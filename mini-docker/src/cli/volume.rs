@@ -215,9 +215,9 @@ impl Prune {
         if !self.force && !confirmation::given(&warning)? {
             return Ok(0);
         }
-        let (removed, freed) = engine.prune_volumes(|volume| {
+        let pruned = engine.prune_volumes(|volume| {
             (all || volume.is_anonymous()) && output::keeps_labels(&volume.labels, &filters)
         })?;
-        Ok(prune::conclude(&prune::section("Volumes", &removed), freed, &[]))
+        Ok(prune::conclude(&prune::section("Volumes", &pruned.removed), pruned.freed, &pruned.failures))
     }
 }

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use user_namespace::IdMaps;
 
 use super::Engine;
+use super::prune::Pruned;
 use crate::container::{Container, Ids, MountKind, MountPoint};
 use crate::create::Request;
 use crate::error::{Error, Result};
@@ -53,19 +54,24 @@ impl Engine {
         Err(Error::new(format!("remove {name}: volume is in use - [{}]", ids.join(", "))))
     }
 
-    /// Removes the volumes that no container uses and that are `wanted`; returns their names, and the bytes freed.
-    pub fn prune_volumes(&self, wanted: impl Fn(&Volume) -> bool) -> Result<(Vec<String>, u64)> {
+    /// Removes the volumes that no container uses and that are `wanted`; returns their names.
+    pub fn prune_volumes(&self, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned<String>> {
         let hold = self.volumes.hold()?;
         let containers = self.containers.list()?;
-        let (mut removed, mut freed) = (Vec::new(), 0);
+        let mut pruned = Pruned::default();
         for volume in self.volumes.list()? {
             if users(&containers, &volume.name).is_empty() && wanted(&volume) {
-                freed += overlay_layers::usage(&volume.mountpoint)?;
-                self.destroy_volume(&hold, &volume.name)?;
-                removed.push(volume.name);
+                let size = overlay_layers::usage(&volume.mountpoint).map_err(Error::from);
+                match size.and_then(|size| self.destroy_volume(&hold, &volume.name).map(|()| size)) {
+                    Ok(size) => {
+                        pruned.freed += size;
+                        pruned.removed.push(volume.name);
+                    }
+                    Err(error) => pruned.failures.push(error),
+                }
             }
         }
-        Ok((removed, freed))
+        Ok(pruned)
     }
 
     /// Removes the volumes that came with a container, which is gone for everybody by now, and that nobody named; but

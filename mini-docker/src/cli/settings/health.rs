@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use image_pull::config::Healthcheck;
 use mini_docker::container::Config;
-use mini_docker::format::moment;
+use mini_docker::health::duration;
 use mini_docker::{Error, Result};
 
 /// Options of the health check.
@@ -32,16 +32,6 @@ pub(crate) struct Checks {
     /// Make no checks, whatever the image says
     #[arg(long)]
     no_healthcheck: bool,
-}
-
-/// A time of at least a millisecond, or 0 for the default.
-fn duration(text: &str) -> Result<Duration> {
-    let duration = moment::duration(text)
-        .ok_or_else(|| Error::new(format!("invalid duration: '{text}' (write it as in 1m30s)")))?;
-    if duration.is_zero() || duration >= Duration::from_millis(1) {
-        return Ok(duration);
-    }
-    Err(Error::new(format!("invalid duration: '{text}' is less than 1ms")))
 }
 
 impl Checks {

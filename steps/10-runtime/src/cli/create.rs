@@ -31,7 +31,7 @@ pub(crate) struct Making {
     /// Hand over this many descriptors more, from 3 on
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     preserve_fds: u32,
-    /// Move the root to / without pivot_root, where / is the kernel's first ramfs: the host's mounts stay below it
+    /// Move the root to its place, where / is the kernel's first ramfs and cannot be pivoted: the host's mounts stay below
     #[arg(long)]
     no_pivot: bool,
     /// Stay in the caller's session keyring
