@@ -14,6 +14,43 @@ fn status(engine: &Engine, name: &str) -> String {
 }
 
 #[test]
+fn a_policy_that_comes_while_it_runs() {
+    let engine = Engine::with_busybox();
+    // The second also with others who could look into it, and with an init process.
+    for (name, options) in [("plain", &[][..]), ("shared", &["--pid", "host"]), ("attended", &["--init"])] {
+        let line = "until test -e /go; do sleep 0.05; done; rm /go; exit 3";
+        engine.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", line]].concat());
+        engine.ok(&["update", "--restart", "on-failure:1", name]);
+        engine.ok(&["exec", name, "touch", "/go"]);
+        until("it runs again", || engine.inspect(name, "{{.RestartCount}} {{.State.Running}}") == "1 true");
+        engine.ok(&["exec", name, "touch", "/go"]);
+        until("it has ended", || engine.inspect(name, "{{.State.Status}} {{.State.ExitCode}}") == "exited 3");
+    }
+}
+
+/// CVE-2019-5736: a container whose program has become the engine's binary meanwhile is not started as lightly as the shim
+/// does it.
+#[test]
+fn what_only_a_command_starts_again() {
+    let engine = Engine::with_busybox();
+    let bound = format!("{}:/engine:ro", Engine::program().display());
+    let line = "ln -sf /engine /bin/sh; until test -e /go; do sleep 0.05; done; exit 3";
+    engine.ok(&["run", "-d", "--name", "box", "-v", &bound, "busybox", "sh", "-c", line]);
+    engine.ok(&["update", "--restart", "always", "box"]);
+    engine.ok(&["exec", "box", "touch", "/go"]);
+    until("it has ended", || status(&engine, "box") == "exited");
+    let error = engine.inspect("box", "{{.State.Error}}");
+    assert!(
+        error.contains("the program would be run by this binary (use 'mini-docker start box')"),
+        "{error}"
+    );
+    engine.ok(&["update", "--restart", "no", "box"]);
+    engine.ok(&["start", "box"]);
+    until("it has ended", || status(&engine, "box") == "exited");
+    assert_eq!(engine.inspect("box", "{{.State.Error}}"), "");
+}
+
+#[test]
 fn a_container_is_created_started_and_started_again() {
     let engine = Engine::with_busybox();
     let line = "test -e /mark && echo again || echo first; touch /mark; exit 4";

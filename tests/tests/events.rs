@@ -229,6 +229,21 @@ fn the_end_for_want_of_memory() {
 }
 
 #[test]
+fn a_want_of_memory_is_told_when_it_comes() {
+    let engine = Engine::with_busybox();
+    let line = "dd if=/dev/zero of=/dev/null bs=60M count=1; echo $?; exec sleep 1000";
+    let options = ["-d", "--name", "box", "-m", "16m", "--memory-swap", "16m"];
+    engine.ok(&[&["run"], &options[..], &["busybox", "sh", "-c", line]].concat());
+    until("one of its processes is killed", || engine.ok(&["logs", "box"]).ends_with("137"));
+    let actions = || told(&engine, &["-f", "type=container"], "{{.Action}}");
+    until("it is told", || actions() == ["create", "start", "oom"]);
+    assert_eq!(engine.inspect("box", "{{.State.Running}} {{.State.OOMKilled}}"), "true true");
+    engine.ok(&["kill", "box"]);
+    until("it has ended", || engine.inspect("box", "{{.State.Status}}") == "exited");
+    assert_eq!(actions(), ["create", "start", "oom", "kill", "die"]);
+}
+
+#[test]
 fn an_end_that_nobody_saw_is_told_by_the_next_command() {
     let engine = Engine::with_busybox();
     engine.ok(&["run", "-d", "--rm", "--name", "box", "busybox", "sleep", "1000"]);

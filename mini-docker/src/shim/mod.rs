@@ -245,7 +245,8 @@ impl Shim<'_> {
         let ran =
             self.state.started_at.parse().map_or(0, |start| Timestamp::now().duration_since(start).as_secs());
         let mut events = Vec::new();
-        if oom_kills(launch)? > 0 {
+        // What came at the very end nobody has heard of.
+        if !self.state.oom_killed && oom_kills(launch)? > 0 {
             events.push(Event::container(&self.container, "oom", &[]));
         }
         let attributes = [("execDuration", &*ran.to_string()), ("exitCode", &*exit.code().to_string())];
@@ -271,10 +272,18 @@ impl Shim<'_> {
         let launch = self.engine.launch(&self.container)?;
         let supplies = self.engine.supply(&self.container, &launch)?;
         self.state.restart_count += 1;
-        self.run(launch, supplies, None)
+        self.run(launch, supplies, None).map_err(|error| match error.exit_code() {
+            // A command would make the start once more, with a binary that cannot be written to. This process has a
+            // container's lock and its clients, and does not become another.
+            Some(own_program::AGAIN) => Error::new(format!(
+                "cannot be started again by itself: {error} (use 'mini-docker start {}')",
+                self.container.name
+            )),
+            _ => error,
+        })
     }
 
-    /// Records what a client has done to the container.
+    /// Records what has become of the container.
     fn note(&mut self, change: Change) -> Result<()> {
         match change {
             Change::Health(health) => {
@@ -283,6 +292,10 @@ impl Shim<'_> {
                     self.engine.tell(&self.container, &action, &[]);
                 }
                 self.state.health = Some(health);
+            }
+            Change::OutOfMemory => {
+                self.state.oom_killed = true;
+                self.engine.tell(&self.container, "oom", &[]);
             }
             Change::StoppedByHand => self.state.stopped_by_hand = true,
             Change::Frozen(frozen) => {
@@ -369,7 +382,7 @@ impl Shim<'_> {
             pid: 0,
             exit_code: exit.code(),
             // A cgroup's count of its killed is gone with it.
-            oom_killed: oom_kills(&launch)? > 0,
+            oom_killed: self.state.oom_killed || oom_kills(&launch)? > 0,
             error: running.traffic.log_failure.take().unwrap_or_default(),
             finished_at: logs::now(),
             ..self.state.clone()

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use cgroups::Cgroup;
+use cgroups::{Cgroup, Shortage};
 use networking::dns::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use pid_namespace::Exit;
@@ -56,6 +56,8 @@ pub(super) enum Change {
     Health(Health),
     /// It is about to get this signal.
     Signalled(u8),
+    /// Its memory has run out.
+    OutOfMemory,
 }
 
 impl Running {
@@ -111,6 +113,8 @@ impl Running {
         listener: &UnixListener,
         note: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<Exit> {
+        // Here, since nobody waits for this as for a start.
+        let mut shortage = self.cgroup.as_ref().map(Cgroup::watch_memory).transpose()?.flatten();
         loop {
             let mut others = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             others.extend(self.live.names.as_ref().map(Server::descriptors).unwrap_or_default());
@@ -118,6 +122,8 @@ impl Running {
             others.extend(
                 self.health.iter().filter_map(Watch::descriptor).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
             );
+            let health = others.len();
+            others.extend(shortage.iter().map(Shortage::poll_fd));
             let left = self.live.names.as_ref().and_then(Server::timeout);
             let check = self.health.as_ref().filter(|_| !self.frozen).and_then(Watch::timeout);
             let timeout = left.into_iter().chain(check).min().map_or(PollTimeout::NONE, |left| {
@@ -133,12 +139,18 @@ impl Running {
                 self.obey(client, frame, note)?;
             }
             if let Some(watch) = &mut self.health {
-                if turn.others[names..].contains(&true) && watch.hear()? {
+                if turn.others[names..health].contains(&true) && watch.hear()? {
                     note(Change::Health(watch.health.clone()))?;
                 }
                 if !self.frozen && !turn.ended {
                     watch.begin(engine, &self.container)?;
                 }
+            }
+            if let Some(shortage) = &mut shortage
+                && turn.others[health]
+                && shortage.hear()?
+            {
+                note(Change::OutOfMemory)?;
             }
             if self.traffic.forget_gone() {
                 forgive(self.set_frozen(false, note));

@@ -15,6 +15,7 @@
 //! | `control` | freezing and killing all that is inside |
 //! | `parent` | the cgroups above it |
 //! | [`stats`] | what it used: [`Stats`] |
+//! | [`shortage`] | hearing of a want of memory when it happens: [`Shortage`] |
 //!
 //! The flow: [`Hierarchy::detect`], [`Cgroup::create`], [`Cgroup::apply`]; start a process inside ([`Cgroup::directory`]
 //! on v2, [`Cgroup::join`] on v1); [`Cgroup::stats`]; at the end [`Cgroup::kill`] and [`Cgroup::remove`].
@@ -32,6 +33,7 @@ pub mod hierarchy;
 pub mod limits;
 mod parent;
 pub mod plan;
+pub mod shortage;
 pub mod stats;
 
 pub use cgroup::Cgroup;
@@ -39,4 +41,5 @@ pub use error::{Error, Result};
 pub use hierarchy::Hierarchy;
 pub use limits::{DeviceKind, DeviceRule, IoLimit, Limits, Swap};
 pub use plan::{Step, Write, plan};
+pub use shortage::Shortage;
 pub use stats::Stats;

@@ -18,7 +18,7 @@ impl Holder {
         let child = command.args(options).args(["sh", "-c", line]).stdin(Stdio::null()).spawn();
         let holder = Self(child.expect("unshare is there"));
         let comm = format!("/proc/{}/comm", holder.0.id());
-        testbed::until("a namespace", || fs::read_to_string(&comm).unwrap() == "sleep\n");
+        testbed::until("a namespace", || fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n"));
         holder
     }
 
@@ -27,13 +27,13 @@ impl Holder {
     }
 
     fn name(&self, kind: &str) -> String {
-        fs::read_link(self.path(kind)).unwrap().to_string_lossy().into_owned()
+        fs::read_link(self.path(kind)).expect("it lives").to_string_lossy().into_owned()
     }
 
     /// Sets the maps of its user namespace.
     fn map(&self, map: &str) {
         for file in ["uid_map", "gid_map"] {
-            fs::write(format!("/proc/{}/{file}", self.0.id()), map).unwrap();
+            fs::write(format!("/proc/{}/{file}", self.0.id()), map).expect("it lives");
         }
     }
 }
@@ -46,7 +46,7 @@ impl Drop for Holder {
 
 /// Replaces the namespace of a kind by one at a path.
 fn join(bench: &mut Bench, kind: &str, path: &str) {
-    let all = bench.config["linux"]["namespaces"].as_array_mut().unwrap();
+    let all = bench.config["linux"]["namespaces"].as_array_mut().expect("an array");
     all.retain(|namespace| namespace["type"] != kind);
     all.push(json!({"type": kind, "path": path}));
 }
