@@ -9,6 +9,18 @@ fn sleeper(engine: &Engine, name: &str) -> String {
 }
 
 #[test]
+fn filters_that_make_no_sense_are_errors_without_a_container_too() {
+    let engine = Engine::with_busybox();
+    for filter in ["status=bogus", "health=good", "exited=soon", "is-task=perhaps", "colour=red"] {
+        let key = if filter == "colour=red" { "colour" } else { filter };
+        let said = engine.fails(&["ps", "--filter", filter]);
+        assert_eq!(said, format!("1 Error: invalid filter '{key}'"));
+    }
+    assert_eq!(engine.fails(&["ps", "-f", "before=none"]), "1 Error: No such container: none");
+    assert_eq!(engine.ok(&["ps", "-q", "-f", "status=dead", "-f", "status=running"]), "");
+}
+
+#[test]
 fn ps_shows_what_docker_shows() {
     let engine = Engine::with_busybox();
     let id = sleeper(&engine, "web");

@@ -131,7 +131,7 @@ struct Disk(String);
 
 impl Disk {
     fn of(path: &Path) -> Self {
-        fs::File::create(path).and_then(|file| file.set_len(16 << 20)).unwrap();
+        fs::File::create(path).and_then(|file| file.set_len(16 << 20)).expect("a folder of our own");
         stdout(Command::new("mkfs.ext4").arg("-q").arg(path));
         Self(stdout(Command::new("losetup").args(["--find", "--show"]).arg(path)).trim_end().to_owned())
     }

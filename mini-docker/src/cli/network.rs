@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Columns};
 use super::prune::Conditions;
-use super::{confirmation, for_each, inspect, options};
+use super::{confirmation, inspect, options};
 
 /// What `network` takes.
 #[derive(Subcommand)]
@@ -200,11 +200,19 @@ pub(crate) struct Rm {
 
 impl Rm {
     fn run(self, engine: &Engine) -> u8 {
-        for_each(&self.networks, |text| {
-            let removed = engine.networks().find(text).and_then(|network| engine.remove_network(&network));
-            removed.or_else(|error| super::forgive_missing(error, self.force))?;
-            Ok(text.to_owned())
-        })
+        let mut code = 0;
+        for text in &self.networks {
+            match engine.networks().find(text).and_then(|network| engine.remove_network(&network)) {
+                Ok(()) => println!("{text}"),
+                // Unlike other commands, Docker's is silent then.
+                Err(error) if self.force && error.is_missing() => {}
+                Err(error) => {
+                    super::report(&error);
+                    code = 1;
+                }
+            }
+        }
+        code
     }
 }
 

@@ -1,10 +1,11 @@
 //! `ps`: containers.
 
+mod filters;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use image_pull::Reference;
 use jiff::{SignedDuration, Timestamp};
 use mini_docker::container::{Container, State, Status};
 use mini_docker::format::units;
@@ -15,6 +16,7 @@ use networking::{Port, Protocol};
 use serde_json::{Value, json};
 
 use super::output::{self, Columns};
+use filters::Filters;
 
 /// What `ps` takes.
 #[derive(Args)]
@@ -80,26 +82,19 @@ const HEADINGS: Columns = &[
     ("NETWORKS", "Networks"),
     ("LOCAL VOLUMES", "LocalVolumes"),
 ];
-const FILTERS: &[&str] = &[
-    "id", "name", "status", "health", "exited", "label", "ancestor", "before", "since", "volume", "network",
-    "publish", "expose", "is-task",
-];
 
 impl Options {
     /// Prints the containers, the newest first.
     pub(crate) fn run(&self, engine: &Engine) -> Result<u8> {
         super::sweep(engine, true);
-        let filters =
-            self.filter.iter().map(|text| output::filter(text, FILTERS)).collect::<Result<Vec<_>>>()?;
+        let filters = Filters::read(engine, &self.filter)?;
         let last = if self.latest { 1 } else { self.last };
-        let mut all =
-            self.all || last > 0 || filters.iter().any(|(key, _)| ["status", "exited"].contains(key));
-        all |= filters.iter().any(|(key, _)| ["before", "since"].contains(key));
+        let all = self.all || last > 0 || filters.want_all();
         let mut shown = Vec::new();
         let (containers, broken) = engine.containers().readable()?;
         for container in containers {
             let state = engine.state(&container)?;
-            if (all || state.status.is_alive()) && matches(engine, &container, &state, &filters)? {
+            if (all || state.status.is_alive()) && filters.fit(engine, &container, &state)? {
                 shown.push((container, state));
             }
         }
@@ -270,103 +265,4 @@ pub(crate) fn age(time: &str) -> Result<String> {
     // A clock that was set back must not make the past the future.
     let ago = Timestamp::now().duration_since(time).max(SignedDuration::ZERO);
     Ok(units::duration(Duration::from_secs(ago.as_secs().unsigned_abs())))
-}
-
-/// Whether a container passes all filters; those with one key need only one match among them.
-fn matches(engine: &Engine, container: &Container, state: &State, filters: &[(&str, &str)]) -> Result<bool> {
-    for key in FILTERS {
-        let mut values = filters.iter().filter(|(known, _)| known == key).map(|(_, value)| *value).peekable();
-        if values.peek().is_none() {
-            continue;
-        }
-        // Labels are the exception: all of them must be there.
-        let mut results = values
-            .map(|value| matches_one(engine, container, state, key, value))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter();
-        let passes =
-            if *key == "label" { results.all(|result| result) } else { results.any(|result| result) };
-        if !passes {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn matches_one(
-    engine: &Engine,
-    container: &Container,
-    state: &State,
-    key: &str,
-    value: &str,
-) -> Result<bool> {
-    Ok(match key {
-        "id" => container.id.starts_with(value),
-        "name" => container.name.contains(value.trim_start_matches('/')),
-        "status" => {
-            const WORDS: &[&str] =
-                &["created", "running", "exited", "paused", "restarting", "removing", "dead"];
-            if !WORDS.contains(&value) {
-                return Err(Error::new(format!("invalid filter 'status={value}'")));
-            }
-            state.status.word() == value
-        }
-        "health" => {
-            if !["none", "starting", "healthy", "unhealthy"].contains(&value) {
-                return Err(Error::new(format!("invalid filter 'health={value}'")));
-            }
-            state.health.as_ref().map_or("none", |health| health.status.word()) == value
-        }
-        "exited" => {
-            let code: u8 =
-                value.parse().map_err(|_| Error::new(format!("invalid filter 'exited={value}'")))?;
-            state.status == Status::Exited && state.exit_code == code
-        }
-        "label" => match value.split_once('=') {
-            Some((label, wanted)) => container.config.labels.get(label).is_some_and(|value| value == wanted),
-            None => container.config.labels.contains_key(value),
-        },
-        "ancestor" => is_ancestor(engine, container, value)?,
-        "before" => container.created < engine.containers().find(value)?.created,
-        "since" => container.created > engine.containers().find(value)?.created,
-        "volume" => container.mounts.iter().any(|mount| {
-            mount.name.as_deref() == Some(value)
-                || mount.destination.to_str() == Some(value)
-                || mount.source.to_str() == Some(value)
-        }),
-        "publish" => has_port(container.host_config.port_bindings.keys(), value)?,
-        "expose" => has_port(&container.config.exposed_ports, value)?,
-        // A container is one in a swarm, which there is none of.
-        "is-task" => match value {
-            "true" | "1" => false,
-            "false" | "0" => true,
-            _ => return Err(Error::new(format!("invalid filter 'is-task={value}'"))),
-        },
-        _ => {
-            let is_meant = |name: &String| {
-                name == value || engine.networks().find(value).is_ok_and(|network| network.name == *name)
-            };
-            container.host_config.network_mode == value || container.networks.keys().any(is_meant)
-        }
-    })
-}
-
-/// Whether one of the ports that `wanted` means, such as `80` or `8000-8010/udp`, is among a container's.
-fn has_port<'a>(ports: impl IntoIterator<Item = &'a String>, wanted: &str) -> Result<bool> {
-    let wanted = networking::ports::parse_exposed(wanted)?;
-    Ok(ports.into_iter().any(|port| wanted.iter().any(|wanted| wanted.to_string() == *port)))
-}
-
-/// Whether a container was created from the image that `text` means, or from one that lies on it.
-fn is_ancestor(engine: &Engine, container: &Container, text: &str) -> Result<bool> {
-    if text.parse::<Reference>().is_ok_and(|name| name.or_latest().familiar() == container.config.image) {
-        return Ok(true);
-    }
-    match engine.images().resolve(text) {
-        Ok(image) => {
-            Ok(container.image == image.id.to_string() || container.layers.starts_with(&image.chain))
-        }
-        Err(image_pull::Error::NoSuchImage { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

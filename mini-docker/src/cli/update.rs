@@ -73,6 +73,8 @@ impl Options {
         if changes == Changes::default() {
             return Err(Error::new("You must provide one or more flags when using this command."));
         }
+        // One whose shim was killed does not run, whatever its record says.
+        super::sweep(engine, true);
         Ok(for_each(&self.containers, |name| {
             engine.update(&engine.containers().find(name)?, &changes)?;
             Ok(name.to_owned())

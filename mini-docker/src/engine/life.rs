@@ -235,6 +235,7 @@ impl Engine {
         }
         self.containers.rename(&container.id, name)?;
         let renamed = Container { name: name.to_owned(), ..container.clone() };
+        self.networks.rename(&renamed, &self.containers.exec_directory(&container.id))?;
         self.tell(&renamed, "rename", &[("oldName", &format!("/{}", container.name))]);
         Ok(())
     }

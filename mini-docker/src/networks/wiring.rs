@@ -154,6 +154,26 @@ impl Networks {
         Ok(networking::attachment::lead_out(&inside, &interface, &gateways)?)
     }
 
+    /// Lets others find a container that runs by the name that it has now.
+    pub fn rename(&self, container: &Container, directory: &Path) -> Result<()> {
+        if !directory.exists() {
+            return Ok(());
+        }
+        let _lock = hold(directory)?;
+        let mut connections = Connections::read(directory)?;
+        for (name, connection) in connections.networks.iter_mut().filter(|(_, one)| !one.names.is_empty()) {
+            let endpoints = self.endpoints(&connection.network_id);
+            let known = endpoints.list()?.into_iter().find(|(id, _)| *id == container.id);
+            // It may just have given them back.
+            let (Some((_, endpoint)), Some(membership)) = (known, container.networks.get(name)) else {
+                continue;
+            };
+            connection.names = known_as(container, membership);
+            endpoints.write(&container.id, &Endpoint { names: connection.names.clone(), ..endpoint })?;
+        }
+        connections.write(directory)
+    }
+
     /// Records which of the connections gets the default route next, if any can have it.
     fn heir(&self, connections: &mut Connections) -> Result<Option<Connection>> {
         for (name, connection) in &mut connections.networks {

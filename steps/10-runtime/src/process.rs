@@ -88,7 +88,6 @@ pub(crate) fn become_program(ready: &Ready<'_>, report: Report) -> u8 {
     if !program.env.iter().any(|entry| entry.starts_with("HOME=")) {
         program.env.push(format!("HOME={}", ready.identity.home));
     }
-    tracing::info!("execve: become {} as user {}", program.args.join(" "), ready.identity.uid);
     // First, as the filter might refuse this call.
     let confined = descriptors::close_on_exec_after(process.descriptors)
         .map_err(Error::from)
@@ -96,6 +95,8 @@ pub(crate) fn become_program(ready: &Ready<'_>, report: Report) -> u8 {
     if let Err(error) = confined {
         return report.fail(&error);
     }
+    // Before the filter, where that comes last: it might refuse what it takes to tell.
+    tracing::info!("execve: become {} as user {}", program.args.join(" "), ready.identity.uid);
     let Some(fifo) = &ready.hold else {
         let begun = hooks::run("startContainer", ready.hooks, &ready.state).and_then(|()| ready.seal());
         return report.fail(&begun.err().unwrap_or_else(|| program.exec().into()));
@@ -141,8 +142,10 @@ pub(crate) fn hide() -> Result<()> {
 /// Starts where the image, or the user, says. For a container's first process, the directory is made if it is missing; for
 /// those that come later, that is an error, as with Docker.
 ///
-/// Magic links are refused: `/proc/self/fd/7` as the working directory must not lead to whatever this process has open
-/// (CVE-2024-21626).
+/// No link leads out of the root. `/proc/self/fd/7` as the working directory once led to whatever the runtime had open
+/// (CVE-2024-21626): the kernel does not follow such a magic link here (`RESOLVE_NO_MAGICLINKS`, `openat2(2)`). That is an
+/// error for those that come later; for the first, whose directory may have to be made, only its text counts, which is
+/// looked for inside the root like any other path.
 fn enter_working_directory(path: &Path, make: bool) -> Result<()> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::file("open", Path::new("/"), errno))?;

@@ -65,8 +65,8 @@ impl Streams {
 /// knows how to make, such as the container's end of a network, while the child is busy with its mounts.
 ///
 /// This process must have a single thread. Where it runs a binary that could be written to, the child is traced until it
-/// is another program; what waits at a fifo, or is exposed ([`Plan::is_exposed`]), is not started then. If it fails, the child is gone; what else was made for the container, its
-/// cgroup say, is the caller's to remove.
+/// is another program; what waits at a fifo, or is exposed ([`Plan::is_exposed`]), is not started then. If it fails, the
+/// child is gone; what else was made for the container, its cgroup say, is the caller's to remove.
 ///
 /// # Errors
 /// What the kernel refuses, here or in the child, with the exit code that belongs to it
