@@ -243,15 +243,34 @@ fn a_want_of_memory_is_told_when_it_comes() {
     assert_eq!(actions(), ["create", "start", "oom", "kill", "die"]);
 }
 
+/// The shim of a container, whose end nobody will record then.
+fn kill_shim(engine: &Engine, container: &str) {
+    let first = engine.inspect(container, "{{.State.Pid}}");
+    let stat = fs::read_to_string(format!("/proc/{first}/stat")).expect("it runs");
+    let shim = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).expect("a parent");
+    let shim = nix::unistd::Pid::from_raw(shim.parse().expect("a number"));
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).expect("it lives");
+}
+
+#[test]
+fn what_is_updated_is_put_right_first() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    kill_shim(&engine, "box");
+    // The kernel ends the container with its shim.
+    until("it is put right", || {
+        engine.ok(&["update", "--memory", "64m", "--memory-swap", "64m", "box"]);
+        told(&engine, &["-f", "type=container"], "{{.Action}}")
+            .starts_with(&["create", "start", "die", "update"].map(str::to_owned))
+    });
+    assert_eq!(engine.inspect("box", "{{.State.Status}} {{.HostConfig.Memory}}"), "exited 67108864");
+}
+
 #[test]
 fn an_end_that_nobody_saw_is_told_by_the_next_command() {
     let engine = Engine::with_busybox();
     engine.ok(&["run", "-d", "--rm", "--name", "box", "busybox", "sleep", "1000"]);
-    let first = engine.inspect("box", "{{.State.Pid}}");
-    let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
-    let shim = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
-    let (shim, signal) = (nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
-    nix::sys::signal::kill(shim, signal).unwrap();
+    kill_shim(&engine, "box");
     until("it is put right", || engine.ok(&["ps", "-aq"]).is_empty());
     assert_eq!(
         told(&engine, &["-f", "type=container"], "{{.Action}}"),

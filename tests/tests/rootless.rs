@@ -58,6 +58,19 @@ fn the_commands_work_as_ever() {
     assert_eq!(user.ok(&["images", "-q"]), "");
 }
 
+/// The check goes to the container it is for, though another's process 1 is process 1 there.
+#[test]
+fn health_among_anothers_processes() {
+    let user = User::new();
+    user.ok(&["run", "-d", "--name", "first", "busybox", "sleep", "1000"]);
+    let line = "touch /mark; exec sleep 1000";
+    let check = ["--health-cmd", "test -e /mark && ls -d /proc/$$", "--health-interval", "100ms"];
+    let run = ["run", "-d", "--name", "second", "--pid", "container:first"];
+    user.ok(&[&run[..], &check, &["busybox", "sh", "-c", line]].concat());
+    until("it is well", || user.inspect("second", "{{.State.Health.Status}}") == "healthy");
+    user.ok(&["rm", "-f", "second", "first"]);
+}
+
 #[test]
 fn ports_and_names_reach_a_users_containers() {
     let user = User::new();

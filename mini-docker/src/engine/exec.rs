@@ -1,5 +1,6 @@
 //! Processes that come later into a container.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use capabilities::Sets;
@@ -42,7 +43,7 @@ pub struct Request {
 impl Engine {
     /// Starts a process in a running container. What its shim says comes through the connection.
     pub fn exec(&self, container: &Container, request: Request) -> Result<Connection> {
-        let task = self.exec_task(container, request)?;
+        let task = self.exec_task(container, None, request)?;
         let (id, command) = (names::random_id()?, task.process.program.args.join(" "));
         for action in ["exec_create", "exec_start"] {
             self.tell(container, &format!("{action}: {command}"), &[("execID", &id)]);
@@ -52,8 +53,14 @@ impl Engine {
         })
     }
 
-    /// What is to be done for `request`, in terms of the runtime.
-    pub(crate) fn exec_task(&self, container: &Container, request: Request) -> Result<Task> {
+    /// What is to be done for `request`, in terms of the runtime. `process` is a pidfd of the container's first process, if
+    /// there is one at hand.
+    pub(crate) fn exec_task(
+        &self,
+        container: &Container,
+        process: Option<OwnedFd>,
+        request: Request,
+    ) -> Result<Task> {
         let not_running = || Error::new(format!("container {} is not running", container.id));
         let state = self.state(container)?;
         match state.status {
@@ -74,9 +81,13 @@ impl Engine {
         }
         let launch = self.launch(container)?;
         let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
+        let (pid, cgroup) = (Pid::from_raw(state.pid), launch.plan.cgroup);
         let told = launch.plan.subject.state("running", state.pid);
-        let target =
-            Target::find(Pid::from_raw(state.pid), launch.plan.cgroup, told).map_err(|_| not_running())?;
+        let target = match process {
+            Some(process) => Target::of(process, pid, cgroup, told),
+            None => Target::find(pid, cgroup, told),
+        }
+        .map_err(|_| not_running())?;
         // Its number meant that process for as long as its shim lives, which has not yet looked at its end.
         if self.state(container)?.pid != state.pid {
             return Err(not_running());

@@ -53,18 +53,18 @@ impl Watch {
         if self.probe.is_some() { None } else { Some(self.next.saturating_duration_since(Instant::now())) }
     }
 
-    /// Begins a check if it is time for one. `engine` is this process's.
-    pub(super) fn begin(&mut self, engine: &Engine, container: &Container) -> Result<()> {
+    /// Begins a check if it is time for one. `engine` is this process's, and so is `process`, the container's first.
+    pub(super) fn begin(&mut self, engine: &Engine, container: &Container, process: &Child) -> Result<()> {
         if self.probe.is_some() || Instant::now() < self.next {
             return Ok(());
         }
         let (result, out) = streams::pipe()?;
         let check = &self.check;
         let child = spawn(Namespaces::NONE, None, || {
-            let kept = [out.as_fd()];
+            let kept = [out.as_fd(), process.as_fd()];
             let made = descriptors::keep_only(&kept)
                 .map_err(Error::from)
-                .and_then(|()| make(engine, container, check));
+                .and_then(|()| make(engine, container, process, check));
             let start = logs::now();
             let checked = made.unwrap_or_else(|error| Checked {
                 start: start.clone(),
@@ -111,10 +111,14 @@ impl Watch {
 }
 
 /// Runs the check's command in the container, for as long as it may take.
-fn make(engine: &Engine, container: &Container, check: &Check) -> Result<Checked> {
+fn make(engine: &Engine, container: &Container, process: &Child, check: &Check) -> Result<Checked> {
     let start = logs::now();
     let request = Request { command: check.command.clone(), ..Request::default() };
-    let task = engine.exec_task(container, request)?;
+    let process = process.as_fd().try_clone_to_owned();
+    let process = process.map_err(|error| Error::kernel("copy a descriptor", error))?;
+    // Not by its number: an ordinary user's shim cannot come back from a pid namespace that it had its container join, and
+    // this child has begun there.
+    let task = engine.exec_task(container, Some(process), request)?;
     let (output, child_output) = streams::pipe()?;
     let copy = child_output.try_clone().map_err(|error| Error::kernel("copy a descriptor", error))?;
     let null = streams::open_null(rustix::fs::OFlags::RDONLY)?;

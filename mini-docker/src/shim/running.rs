@@ -143,7 +143,7 @@ impl Running {
                     note(Change::Health(watch.health.clone()))?;
                 }
                 if !self.frozen && !turn.ended {
-                    watch.begin(engine, &self.container)?;
+                    watch.begin(engine, &self.container, &self.traffic.child)?;
                 }
             }
             if let Some(shortage) = &mut shortage

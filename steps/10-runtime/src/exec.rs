@@ -30,7 +30,15 @@ impl Target {
     /// # Errors
     /// If it has ended.
     pub fn find(pid: Pid, cgroup: Option<Cgroup>, state: String) -> Result<Self> {
-        let process = join::open(pid)?;
+        Self::of(join::open(pid)?, pid, cgroup, state)
+    }
+
+    /// Likewise, with `process`, a pidfd of its first process: in another pid namespace than the one that `/proc` shows, this
+    /// process may know that one by no number.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn of(process: OwnedFd, pid: Pid, cgroup: Option<Cgroup>, state: String) -> Result<Self> {
         let own = namespaces::inodes(Path::new("/proc/self"))?;
         let others = namespaces::inodes(Path::new(&format!("/proc/{pid}")))?;
         // To join what one is in already is refused for some kinds, and of no use for the others.
