@@ -1,9 +1,9 @@
 //! A seccomp agent: system calls of containers wait for what it answers (`seccomp_unotify(2)`).
 
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -76,7 +76,8 @@ impl Agent {
     }
 }
 
-fn receive(socket: &impl AsFd) -> (Value, OwnedFd) {
+/// The message, which is all that comes, and the descriptor with it.
+fn receive(mut socket: &UnixStream) -> (Value, OwnedFd) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut text = [0; 4096];
@@ -87,7 +88,9 @@ fn receive(socket: &impl AsFd) -> (Value, OwnedFd) {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    (serde_json::from_slice(&text[..received.bytes]).expect("JSON"), descriptor.expect("a descriptor"))
+    let mut message = text[..received.bytes].to_vec();
+    socket.read_to_end(&mut message).expect("an end");
+    (serde_json::from_slice(&message).expect("JSON"), descriptor.expect("a descriptor"))
 }
 
 /// Answers until nobody is left to ask.

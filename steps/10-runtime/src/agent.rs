@@ -4,6 +4,7 @@
 //! wait for an answer at every call. So nothing else is asked of it than to send the descriptor off, through a connection
 //! that its parent has made beforehand. That takes `sendmsg(2)`, which is why no profile may have a listener for that.
 
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -70,7 +71,11 @@ impl Agent {
         let message =
             ProcessState { oci_version: OCI_VERSION, fds: [DESCRIPTOR], pid: *pid, metadata, state };
         let message = serde_json::to_string(&message).expect("texts and numbers are always JSON");
-        own_program::send(socket, message.as_bytes(), &[listener.as_fd()])
+        own_program::send(socket, message.as_bytes(), &[listener.as_fd()])?;
+        // Whoever reads all of it reads to an end.
+        socket
+            .shutdown(Shutdown::Write)
+            .map_err(|error| Error::kernel("finish with the seccomp listener", error))
     }
 }
 

@@ -118,9 +118,12 @@ pub(super) fn read(linux: &Linux, user: Option<&IdMaps>) -> Result<Chosen> {
              user namespace that owns that one",
         ));
     }
-    let maps = match user {
-        Some(there) => Some(maps_that_are_there(linux, there)?),
-        None => maps(linux, own)?,
+    let maps = match (user, joins(Namespaces::USER)) {
+        (Some(there), true) => Some(maps_that_are_there(linux, there)?),
+        (None, true) => {
+            return Err(at("linux.namespaces", "names a user namespace whose maps are not known"));
+        }
+        (_, false) => maps(linux, own)?,
     };
     // What is opened by a path of the host's comes before the host's mounts are left.
     joined.sort_by_key(|(kind, _)| *kind == Namespaces::MOUNT);
