@@ -161,6 +161,9 @@ impl Networks {
         }
         let _lock = hold(directory)?;
         let mut connections = Connections::read(directory)?;
+        if !connections.have_names() {
+            return Ok(());
+        }
         for (name, connection) in connections.networks.iter_mut().filter(|(_, one)| !one.names.is_empty()) {
             let endpoints = self.endpoints(&connection.network_id);
             let known = endpoints.list()?.into_iter().find(|(id, _)| *id == container.id);

@@ -113,8 +113,8 @@ impl Running {
         listener: &UnixListener,
         note: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<Exit> {
-        // Here, since nobody waits for this as for a start.
-        let mut shortage = self.cgroup.as_ref().map(Cgroup::watch_memory).transpose()?.flatten();
+        // Here, since nobody waits for this as for a start. What nobody tells is known at the end.
+        let mut shortage = self.watch_memory();
         loop {
             let mut others = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             others.extend(self.live.names.as_ref().map(Server::descriptors).unwrap_or_default());
@@ -146,11 +146,15 @@ impl Running {
                     watch.begin(engine, &self.container, &self.traffic.child)?;
                 }
             }
-            if let Some(shortage) = &mut shortage
-                && turn.others[health]
-                && shortage.hear()?
-            {
-                note(Change::OutOfMemory)?;
+            if let Some(watched) = shortage.as_mut().filter(|_| turn.others[health]) {
+                match watched.hear() {
+                    Ok(true) => note(Change::OutOfMemory)?,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::info!("the container's memory is watched no more: {error}");
+                        shortage = None;
+                    }
+                }
             }
             if self.traffic.forget_gone() {
                 forgive(self.set_frozen(false, note));
@@ -169,6 +173,14 @@ impl Running {
                 return self.traffic.end();
             }
         }
+    }
+
+    /// A watch on its memory, if there can be one.
+    fn watch_memory(&self) -> Option<Shortage> {
+        self.cgroup.as_ref()?.watch_memory().unwrap_or_else(|error| {
+            tracing::info!("the container's memory is not watched: {error}");
+            None
+        })
     }
 
     fn answer_names(&mut self) {

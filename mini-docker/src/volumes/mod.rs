@@ -234,7 +234,8 @@ fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
 
 /// Whether a volume with these options is a directory of the host's.
 fn is_bind(options: &BTreeMap<String, String>) -> bool {
-    options.get("o").is_some_and(|list| list.split(',').any(|option| option == "bind" || option == "rbind"))
+    let words = ["type", "o"].into_iter().filter_map(|key| options.get(key));
+    words.flat_map(|list| list.split(',')).any(|word| word == "bind" || word == "rbind")
 }
 
 /// The same options, with an address in place of the name of another machine: the kernel looks up no names.

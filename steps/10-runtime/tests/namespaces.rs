@@ -93,14 +93,18 @@ fn a_user_namespace_that_is_there() {
 
 #[test]
 fn a_mount_namespace_that_is_there() {
-    let holder =
-        Holder::of(&["--mount"], "mount -t tmpfs tmpfs /mnt && echo inside > /mnt/file && exec sleep 1000");
     let mut bench = Bench::sh("readlink /proc/self/ns/mnt; cat /x/file; cat /etc/marker");
+    // Mounted in that namespace alone.
+    let inside = bench.bundle().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let place = inside.display();
+    let line = format!("mount -t tmpfs tmpfs {place} && echo inside > {place}/file && exec sleep 1000");
+    let holder = Holder::of(&["--mount"], &line);
     bench.root.write("etc/marker", "from the root\n");
     fs::create_dir(bench.root.join("x")).unwrap();
     bench.set(
         "/mounts/-",
-        json!({"destination": "/x", "type": "bind", "source": "/mnt", "options": ["bind"]}),
+        json!({"destination": "/x", "type": "bind", "source": inside, "options": ["bind"]}),
     );
     join(&mut bench, "mount", &holder.path("mnt"));
     // A path in the command line is the host's, also afterwards.

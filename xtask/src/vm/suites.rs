@@ -29,7 +29,7 @@ const SUITES: &[Suite] = &[
     Suite { folder: "steps/04-overlay-layers", only: &[], skip: &["gnu_tar"] },
     Suite { folder: "steps/09-user-namespace", only: &[], skip: &[] },
     // The others compare it with programs that are not there.
-    Suite { folder: "steps/10-runtime", only: &["life"], skip: &["umoci"] },
+    Suite { folder: "steps/10-runtime", only: &["agent", "life", "namespaces"], skip: &["umoci"] },
     // Those that need no registry, and no programs for networks; `delegation` is for this machine alone.
     Suite {
         folder: "tests",
@@ -37,6 +37,7 @@ const SUITES: &[Suite] = &[
             "again",
             "confinement",
             "delegation",
+            "events",
             "exec",
             "health",
             "lifecycle",
@@ -49,6 +50,8 @@ const SUITES: &[Suite] = &[
             "kills::",
             "a_reboot_comes_in",
             "images_come_and_go",
+            "images_and_networks",
+            "an_image_is_pulled_once",
             "no_room_for_an_image",
             "a_reboot_ends",
             "an_images_check",
