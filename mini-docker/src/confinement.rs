@@ -45,6 +45,17 @@ pub fn from_host_config(host: &HostConfig, available: Set) -> Result<(Confinemen
     Ok((confinement, options.system_paths_shown || host.privileged))
 }
 
+/// The AppArmor profile and the SELinux label that `host` names; empty where it names none.
+pub fn names(host: &HostConfig) -> Result<(String, String)> {
+    let options = options(&host.security_opt)?;
+    let label = if options.labels.is_empty() || options.labels == ["disable"] {
+        String::new()
+    } else {
+        context(&options.labels)?
+    };
+    Ok((options.apparmor.unwrap_or_default(), label))
+}
+
 /// Reads `--security-opt`: `KEY=VALUE`, or Docker's older `KEY:VALUE`.
 fn options(texts: &[String]) -> Result<Options> {
     let mut options = Options::default();

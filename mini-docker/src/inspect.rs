@@ -1,10 +1,12 @@
 //! Everything about one object, in the shape of `docker inspect`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use image_pull::Image;
 use serde_json::{Map, Value, json};
 
+use crate::confinement;
 use crate::container::{Container, MountKind, MountPoint, State, Status};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -12,6 +14,10 @@ use crate::networks::Network;
 use crate::networks::membership::{Connection, Connections, Membership, PublishedPort};
 use crate::volumes::{DRIVER, Volume};
 
+/// How layers are stacked, in Docker's words.
+const DRIVER_OF_LAYERS: &str = "overlay2";
+/// What starts containers: step 10.
+const RUNTIME: &str = "runtime";
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
@@ -38,21 +44,51 @@ pub fn container(engine: &Engine, container: &Container) -> Result<Value> {
     object
         .insert("LogPath".to_owned(), if is_kept { log.display().to_string() } else { String::new() }.into());
     object.insert("RestartCount".to_owned(), state.restart_count.into());
-    object.insert("Driver".to_owned(), "overlay2".into());
-    let lowers: Vec<String> =
-        engine.layers(container)?.iter().map(|lower| lower.display().to_string()).collect();
-    object.insert(
-        "GraphDriver".to_owned(),
-        json!({
-            "Data": {
-                "LowerDir": lowers.join(":"),
-                "UpperDir": directory.join("upper").display().to_string(),
-                "WorkDir": directory.join("work").display().to_string(),
-            },
-            "Name": "overlay2",
-        }),
-    );
+    object.insert("Driver".to_owned(), DRIVER_OF_LAYERS.into());
+    let (profile, label) = confinement::names(&container.host_config)?;
+    object.insert("AppArmorProfile".to_owned(), profile.into());
+    object.insert("ProcessLabel".to_owned(), label.into());
+    object.insert("MountLabel".to_owned(), "".into());
+    object.insert("ExecIDs".to_owned(), Value::Null);
+    object.insert("HostConfig".to_owned(), host_config(container));
+    let mut data = json!({
+        "LowerDir": joined(&engine.layers(container)?),
+        "UpperDir": directory.join("upper").display().to_string(),
+        "WorkDir": directory.join("work").display().to_string(),
+    });
+    // No path of the host's leads to it but this one.
+    if state.status.is_alive() {
+        data["MergedDir"] = format!("/proc/{}/root", state.pid).into();
+    }
+    object.insert("GraphDriver".to_owned(), json!({ "Data": data, "Name": DRIVER_OF_LAYERS }));
     Ok(Value::Object(object))
+}
+
+/// Directories as overlayfs takes them.
+fn joined(directories: &[PathBuf]) -> String {
+    directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+/// The host's settings, with those of Docker's that can be only one thing here.
+fn host_config(container: &Container) -> Value {
+    let host = &container.host_config;
+    let mut shown = value(host);
+    let options = host.security_opt.iter().map(String::as_str);
+    let whole = host.privileged || options.into_iter().any(|option| option == "systempaths=unconfined");
+    for (key, paths) in
+        [("MaskedPaths", chroot::plan::MASKED_PATHS), ("ReadonlyPaths", chroot::plan::READONLY_PATHS)]
+    {
+        shown[key] = if whole { Value::Null } else { json!(paths) };
+    }
+    for key in ["ContainerIDFile", "VolumeDriver", "Isolation", "Cgroup"] {
+        shown[key] = "".into();
+    }
+    for key in ["Links", "DeviceRequests", "BlkioWeightDevice", "MemorySwappiness"] {
+        shown[key] = Value::Null;
+    }
+    shown["OomKillDisable"] = false.into();
+    shown["Runtime"] = RUNTIME.into();
+    shown
 }
 
 /// What it has of networks: nothing, while it does not run, but the names of those that it will be in.
@@ -93,6 +129,12 @@ fn network_settings(engine: &Engine, container: &Container) -> Result<Value> {
     ] {
         settings.insert(key.to_owned(), first[key].clone());
     }
+    for key in ["SecondaryIPAddresses", "SecondaryIPv6Addresses"] {
+        settings.insert(key.to_owned(), Value::Null);
+    }
+    settings.insert("HairpinMode".to_owned(), false.into());
+    settings.insert("LinkLocalIPv6Address".to_owned(), "".into());
+    settings.insert("LinkLocalIPv6PrefixLen".to_owned(), 0.into());
     settings.insert("Networks".to_owned(), each.into());
     Ok(settings.into())
 }
@@ -211,6 +253,7 @@ fn state(state: &State) -> Value {
 /// Docker writes null for a missing list or map of a config.
 fn config(container: &Container) -> Value {
     let mut config = value(&container.config);
+    config["OnBuild"] = Value::Null;
     config["ExposedPorts"] = if container.config.exposed_ports.is_empty() {
         Value::Null
     } else {
@@ -246,11 +289,23 @@ fn set<'a>(items: impl IntoIterator<Item = &'a String>) -> Value {
 }
 
 /// An image.
-pub fn image(image: &Image) -> Value {
+pub fn image(engine: &Engine, image: &Image) -> Result<Value> {
     let config = &image.config;
     let run = &config.config;
-    json!({
+    let layers = match image.chain.last() {
+        Some(top) => engine.images().layers().lowers(top)?,
+        None => Vec::new(),
+    };
+    let mut data = Map::new();
+    if let Some((top, below)) = layers.split_first() {
+        data.insert("UpperDir".to_owned(), top.display().to_string().into());
+        if !below.is_empty() {
+            data.insert("LowerDir".to_owned(), joined(below).into());
+        }
+    }
+    Ok(json!({
         "Id": image.id.to_string(),
+        "Parent": "",
         "RepoTags": image.names.iter().map(image_pull::Reference::familiar).collect::<Vec<_>>(),
         "RepoDigests": image.sources.iter().map(image_pull::Reference::familiar).collect::<Vec<_>>(),
         "Comment": config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default(),
@@ -266,11 +321,15 @@ pub fn image(image: &Image) -> Value {
             "Entrypoint": run.entrypoint,
             "Labels": run.labels,
             "StopSignal": run.stop_signal,
+            "OnBuild": null,
         },
+        "DockerVersion": "",
+        "GraphDriver": { "Data": data, "Name": DRIVER_OF_LAYERS },
+        "Metadata": { "LastTagTime": NEVER },
         "Architecture": config.architecture,
         "Variant": config.variant.clone().unwrap_or_default(),
         "Os": config.os,
         "Size": image.size,
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids.iter().map(ToString::to_string).collect::<Vec<_>>() },
-    })
+    }))
 }

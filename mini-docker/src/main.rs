@@ -85,7 +85,8 @@ fn show_inside() -> ExitCode {
     }
 }
 
-/// Help is no error. Bad usage is one line, and Docker's 125; a command that there is not is its 1.
+/// Help is no error. Bad usage is one line, and Docker's 125; a command that there is not, or that lacks an argument, is
+/// its 1.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -103,7 +104,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let said =
                 text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
             eprintln!("Error: {} (see 'mini-docker --help')", said.trim_start_matches("error: "));
-            ExitCode::from(if kind == ErrorKind::InvalidSubcommand { 1 } else { 125 })
+            let is_ones = [ErrorKind::InvalidSubcommand, ErrorKind::MissingRequiredArgument].contains(&kind);
+            ExitCode::from(if is_ones { 1 } else { 125 })
         }
     }
 }

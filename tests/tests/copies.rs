@@ -235,7 +235,7 @@ fn an_image_of_what_a_container_changed() {
     assert_eq!(seen, "5:6\nls: /etc/group: No such file or directory\n/data:\n/srv\n12");
     assert_eq!(engine.ok(&["run", "--rm", "made:1"]), "new");
     insta::assert_snapshot!(
-        engine.inspect("made:1", "{{json .Config}} {{.Author}} {{len .RootFS.Layers}}"), @r#"{"User":"0","ExposedPorts":{"80/tcp":{}},"Env":["A=1","B=2"],"Cmd":["cat","/new"],"Volumes":{"/data":{}},"WorkingDir":"/srv","Entrypoint":null,"Labels":{"k":"v"},"StopSignal":null} me 2"#);
+        engine.inspect("made:1", "{{json .Config}} {{.Author}} {{len .RootFS.Layers}}"), @r#"{"User":"0","ExposedPorts":{"80/tcp":{}},"Env":["A=1","B=2"],"Cmd":["cat","/new"],"Volumes":{"/data":{}},"WorkingDir":"/srv","Entrypoint":null,"Labels":{"k":"v"},"StopSignal":null,"OnBuild":null} me 2"#);
     // Of one that does not run; and what changed nothing has no layer.
     engine.ok(&["kill", "box"]);
     let again = engine.ok(&["commit", "--pause=false", "box"]);

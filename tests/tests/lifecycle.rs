@@ -296,3 +296,46 @@ fn containers_by_their_ports() {
     assert_eq!(names("is-task=false"), "game\nweb");
     assert_eq!(engine.fails(&["ps", "-a", "--filter", "is-task=x"]), "1 Error: invalid filter 'is-task=x'");
 }
+
+#[test]
+fn what_templates_of_others_look_for_is_there() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let say = |template: &str| engine.inspect("box", template);
+    assert_eq!(say("{{.AppArmorProfile}}{{.ProcessLabel}}{{.MountLabel}} {{json .ExecIDs}}"), " null");
+    assert_eq!(say("{{.HostConfig.Runtime}} {{.HostConfig.OomKillDisable}}"), "runtime false");
+    assert!(say("{{json .HostConfig.MaskedPaths}}").contains("/proc/kcore"));
+    assert_eq!(
+        say("{{.NetworkSettings.HairpinMode}} {{json .NetworkSettings.SecondaryIPAddresses}}"),
+        "false null"
+    );
+    // What the container sees, by a path of the host's.
+    let merged = say("{{.GraphDriver.Data.MergedDir}}");
+    assert!(std::path::Path::new(&merged).join("bin/busybox").exists(), "{merged}");
+    let top = engine.inspect("busybox", "{{.GraphDriver.Data.UpperDir}}");
+    assert!(std::path::Path::new(&top).join("bin/busybox").exists(), "{top}");
+    // df(1) and others know the root by its device.
+    assert!(engine.ok(&["exec", "box", "df", "/"]).contains("\noverlay "));
+    engine.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn wrong_words_end_as_dockers_do() {
+    let engine = Engine::new();
+    for (arguments, code) in [
+        (&["run"][..], 1),
+        (&["rm"], 1),
+        (&["run", "--bogus", "busybox"], 125),
+        (&["bogus"], 1),
+        (&["ps", "--format", "{{.Bogus}}"], 1),
+        (&["ps", "--format", "{{.Names}} {{.Status}}"], 0),
+    ] {
+        let ended = engine.run(arguments);
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&ended.stderr).lines().count(),
+            usize::from(code != 0),
+            "{arguments:?}"
+        );
+    }
+}

@@ -135,7 +135,7 @@ fn what_cannot_run_has_dockers_exit_codes_and_one_line() {
     insta::assert_snapshot!(engine.fails(&["run", "--nosuch", "busybox"]), @"125 Error: unknown flag: --nosuch");
     insta::assert_snapshot!(engine.fails(&["run", "--rm", "-w", "srv", "busybox"]), @"125 Error: the working directory 'srv' is invalid, it needs to be an absolute path");
     insta::assert_snapshot!(engine.fails(&["run", "--memory", "much", "busybox"]), @"125 Error: invalid value 'much' for '--memory <BYTES>': invalid size: 'much' (see 'mini-docker --help')");
-    insta::assert_snapshot!(engine.fails(&["run"]), @"125 Error: the following required arguments were not provided: <IMAGE> [COMMAND]... (see 'mini-docker --help')");
+    insta::assert_snapshot!(engine.fails(&["run"]), @"1 Error: the following required arguments were not provided: <IMAGE> [COMMAND]... (see 'mini-docker --help')");
     insta::assert_snapshot!(engine.fails(&["ps", "--nosuch"]), @"125 Error: unexpected argument '--nosuch' found (see 'mini-docker --help')");
     insta::assert_snapshot!(engine.fails(&["nosuch"]), @"1 Error: unrecognized subcommand 'nosuch' (see 'mini-docker --help')");
     assert!(engine.run(&["container"]).status.success(), "a bare group prints its help");

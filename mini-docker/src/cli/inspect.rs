@@ -97,7 +97,7 @@ impl Options {
             }
         }
         match engine.images().resolve(name) {
-            Ok(image) => Ok(inspect::image(&image)),
+            Ok(image) => inspect::image(engine, &image),
             Err(image_pull::Error::NoSuchImage { .. }) if kind.is_none() => {
                 match (engine.networks().find(name), engine.volumes().find(name)) {
                     (Ok(network), _) => inspect::network(engine, &network),

@@ -27,6 +27,11 @@ pub(crate) fn list(format: Option<&str>, columns: Columns, headings: Columns, ro
                 text.strip_prefix("table").map_or((false, text.as_str()), |rest| (true, rest.trim_start()));
             let template = Template::parse(text)?;
             let mut lines = Vec::new();
+            if rows.is_empty() {
+                // A field that there is not is an error all the same.
+                let no_row = headings.iter().map(|(_, field)| ((*field).to_owned(), "".into())).collect();
+                template.render(&Value::Object(no_row))?;
+            }
             if with_heading {
                 let names = template.fields();
                 lines.push(names.iter().map(|name| heading(headings, name)).collect::<Result<Vec<_>>>()?);

@@ -111,6 +111,9 @@ impl Overlay {
     fn mount_one_by_one(&self) -> Result<OwnedFd> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(|e| failure(None, "open an overlay file system (fsopen)", e))?;
+        // What `df` shows as its device; without one it is "none".
+        rustix::mount::fsconfig_set_string(&context, "source", "overlay")
+            .map_err(|e| failure(Some(&context), "name the overlay", e))?;
         // Descriptors that stand for paths must stay open until the kernel has looked them up.
         let mut opened = Vec::new();
         for setting in self.plan() {
