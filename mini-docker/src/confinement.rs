@@ -45,7 +45,7 @@ pub fn from_host_config(host: &HostConfig, available: Set) -> Result<(Confinemen
     Ok((confinement, options.system_paths_shown || host.privileged))
 }
 
-/// The AppArmor profile and the `SELinux` label that `host` names; empty where it names none.
+/// The `AppArmor` profile and the `SELinux` label that `host` names; empty where it names none.
 pub fn names(host: &HostConfig) -> Result<(String, String)> {
     let options = options(&host.security_opt)?;
     let label = if options.labels.is_empty() || options.labels == ["disable"] {

@@ -126,7 +126,7 @@ pub(super) fn images(pruned: &Pruned<Removal>) -> String {
 
 /// Prints what was done; the exit code.
 pub(super) fn conclude(sections: &str, freed: u64, failures: &[Error]) -> u8 {
-    println!("{sections}Total reclaimed space: {}", units::decimal(freed));
+    println!("{sections}Total reclaimed space: {}", units::decimal_sum(freed));
     failures.iter().for_each(super::report);
     u8::from(!failures.is_empty())
 }

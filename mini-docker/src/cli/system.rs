@@ -112,8 +112,8 @@ fn summary(usage: &Usage) -> Vec<Value> {
             "Type": kind,
             "TotalCount": total.to_string(),
             "Active": active.to_string(),
-            "Size": units::decimal(size),
-            "Reclaimable": format!("{}{share}", units::decimal(reclaimable)),
+            "Size": units::decimal_sum(size),
+            "Reclaimable": format!("{}{share}", units::decimal_sum(reclaimable)),
         })
     };
     let Usage { images, containers, volumes, layers, unused_layers } = usage;
@@ -152,9 +152,9 @@ fn images(usage: &Usage) -> Result<Vec<Value>> {
             "Tag": name.and_then(Reference::tag).unwrap_or("<none>"),
             "ID": store::short(&image.id),
             "CreatedSince": created.map_or_else(|| Ok("N/A".to_owned()), |time| ps::age(time).map(|age| format!("{age} ago")))?,
-            "Size": units::decimal(image.size),
-            "SharedSize": units::decimal(found.shared),
-            "UniqueSize": units::decimal(image.size - found.shared),
+            "Size": units::decimal_sum(image.size),
+            "SharedSize": units::decimal_sum(found.shared),
+            "UniqueSize": units::decimal_sum(image.size - found.shared),
             "Containers": found.containers.to_string(),
         }))
     };
@@ -164,7 +164,7 @@ fn images(usage: &Usage) -> Result<Vec<Value>> {
 fn containers(engine: &Engine, usage: &Usage) -> Result<Vec<Value>> {
     let row = |(container, state, size): &(_, _, u64)| {
         let mut row = ps::row(engine, container, state)?;
-        row["Size"] = units::decimal(*size).into();
+        row["Size"] = units::decimal_sum(*size).into();
         Ok(row)
     };
     usage.containers.iter().map(row).collect()
@@ -173,7 +173,7 @@ fn containers(engine: &Engine, usage: &Usage) -> Result<Vec<Value>> {
 fn volumes(usage: &Usage) -> Vec<Value> {
     let rows = usage.volumes.iter();
     rows.map(|(volume, links, size)| {
-        json!({ "Name": volume.name, "Links": links.to_string(), "Size": units::decimal(*size) })
+        json!({ "Name": volume.name, "Links": links.to_string(), "Size": units::decimal_sum(*size) })
     })
     .collect()
 }

@@ -9,6 +9,11 @@ pub fn decimal(bytes: u64) -> String {
     scaled(bytes, 1000.0, 3, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
+/// The same with four significant digits, as Docker tells sums: what was freed, and what the disk holds.
+pub fn decimal_sum(bytes: u64) -> String {
+    scaled(bytes, 1000.0, 4, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
 /// A size in powers of 1024, four significant digits: `64MiB`, `15.49GiB`.
 pub fn binary(bytes: u64) -> String {
     scaled(bytes, 1024.0, 4, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
@@ -92,7 +97,14 @@ mod tests {
         let table: String =
             [0, 1, 999, 1000, 1023, 1024, 4_190_000, 77_823_000, 116_963_000, 999_900_000, 1_234_567_890]
                 .into_iter()
-                .map(|bytes| format!("{bytes:>10} {:>7} {:>8}\n", decimal(bytes), binary(bytes)))
+                .map(|bytes| {
+                    format!(
+                        "{bytes:>10} {:>7} {:>7} {:>8}\n",
+                        decimal(bytes),
+                        decimal_sum(bytes),
+                        binary(bytes)
+                    )
+                })
                 .collect();
         insta::assert_snapshot!(table);
     }

@@ -1,6 +1,8 @@
 //! The functions that templates can call, and how Go prints values.
 
 use std::cmp::Ordering;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use serde_json::Value;
 
@@ -145,7 +147,17 @@ fn title(text: &str) -> String {
     text.chars().map(capital).collect()
 }
 
-/// `%s`, `%v`, `%d`, `%q`, `%t`, `%%`, with a width and `-`.
+/// The number that `text` begins with, or 0; at most 1000.
+fn number(text: &mut Peekable<Chars<'_>>) -> usize {
+    let mut number = 0;
+    while let Some(digit) = text.peek().and_then(|digit| digit.to_digit(10)) {
+        number = (number * 10 + digit as usize).min(1000);
+        text.next();
+    }
+    number
+}
+
+/// `%s`, `%v`, `%d`, `%q`, `%t`, `%%`, with a width, `-`, and after a `.` how much is shown of a text.
 fn printf(format: &str, values: &[Value]) -> Result<String> {
     let mut text = String::new();
     let mut values = values.iter();
@@ -156,11 +168,8 @@ fn printf(format: &str, values: &[Value]) -> Result<String> {
             continue;
         }
         let left = rest.next_if_eq(&'-').is_some();
-        let mut width = 0_usize;
-        while let Some(digit) = rest.peek().and_then(|digit| digit.to_digit(10)) {
-            width = (width * 10 + digit as usize).min(1000);
-            rest.next();
-        }
+        let width = number(&mut rest);
+        let precision = rest.next_if_eq(&'.').map(|_| number(&mut rest));
         let verb = rest.next().ok_or("printf: the format ends with %")?;
         if verb == '%' {
             text.push('%');
@@ -172,6 +181,7 @@ fn printf(format: &str, values: &[Value]) -> Result<String> {
             'q' => format!("{:?}", print(value)),
             other => return Err(format!("printf: %{other} is not known")),
         };
+        let shown: String = shown.chars().take(precision.unwrap_or(usize::MAX)).collect();
         let padding = " ".repeat(width.saturating_sub(shown.chars().count()));
         let (before, after) = if left { ("", padding.as_str()) } else { (padding.as_str(), "") };
         text.extend([before, &shown, after]);

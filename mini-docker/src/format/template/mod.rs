@@ -79,6 +79,7 @@ mod tests {
             "{{and .State.Running (ne .Id \"x\") (not .Nothing)}}",
             "{{println .Id}}",
             "{{printf \"%q %d %v %5s|%-5s|\" .Id .State.Pid .Args .Id .Id}}",
+            "{{printf \"%.2s|%5.1s|\" .Id .Id}}",
             "{{json .}}",
             "table {{.Id}}\t{{.Name}}",
             "{{slice .Name 1}}",
