@@ -47,6 +47,26 @@ fn a_published_port_is_reached_from_everywhere() {
 }
 
 #[test]
+fn a_published_port_follows_the_default_route() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["network", "create", "first"]);
+    engine.ok(&["network", "create", "second"]);
+    engine.greeter("web", &["--network", "first", "-p", "8080:80", "-p", "8080:80/udp"]);
+    engine.ok(&["network", "connect", "second", "web"]);
+    engine.ok(&["network", "disconnect", "first", "web"]);
+    assert_eq!(hear("127.0.0.1:8080"), "web", "by its address in the other network");
+    assert_eq!(engine.ok(&["port", "web"]), "80/tcp -> 0.0.0.0:8080\n80/udp -> 0.0.0.0:8080");
+    assert!(engine.fails(&["run", "--rm", "-p", "8080:80", "busybox"]).contains("already allocated"));
+    // Without any network that leads out, nothing leads in.
+    engine.ok(&["network", "disconnect", "second", "web"]);
+    assert_eq!(engine.ok(&["port", "web"]), "");
+    assert_eq!(published(), 0);
+    engine.ok(&["rm", "-f", "web"]);
+    assert_eq!(hear("127.0.0.1:8080"), "(connection refused)");
+    engine.ok(&["run", "--rm", "-p", "8080:80", "busybox", "true"]);
+}
+
+#[test]
 fn ports_as_they_are_shown() {
     let engine = Engine::with_busybox();
     engine.ok(&[

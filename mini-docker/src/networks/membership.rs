@@ -73,6 +73,18 @@ pub struct PublishedPort {
 }
 
 impl PublishedPort {
+    /// The same, leading to the container's address in another network, if it has one of its kind there.
+    pub fn moved_to(&self, connection: &Connection) -> Option<Self> {
+        let is_v4 = self.target.is_ipv4();
+        let (address, _) = connection.addresses.iter().find(|(address, _)| address.is_ipv4() == is_v4)?;
+        Some(Self { target: SocketAddr::new(*address, self.target.port()), ..self.clone() })
+    }
+
+    /// Whether both are one port of the host's.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.protocol, self.host) == (other.protocol, other.host)
+    }
+
     /// The same for the firewall.
     pub fn publication(&self) -> Publication {
         Publication { protocol: self.protocol, host: self.host, target: self.target }

@@ -127,7 +127,7 @@ impl Networks {
     }
 
     /// Takes a running container, the process behind `process`, out of a network. If its default route led there, the
-    /// first other network that leads out, by name, gets it.
+    /// first other network that leads out, by name, gets it, and with it the published ports.
     pub fn unplug(
         &self,
         container: &Container,
@@ -138,20 +138,25 @@ impl Networks {
         let _lock = hold(directory)?;
         let mut connections = Connections::read(directory)?;
         let Some(connection) = connections.networks.remove(name) else { return Ok(()) };
+        let heir = if connection.gateways.is_empty() { None } else { self.heir(&mut connections)? };
         let is_theirs =
-            |port: &&PublishedPort| connection.addresses.iter().any(|(ip, _)| *ip == port.target.ip());
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            connections.ports.iter().cloned().partition(|port| is_theirs(&port));
+            |port: &PublishedPort| connection.addresses.iter().any(|(ip, _)| *ip == port.target.ip());
+        let (theirs, kept): (Vec<_>, Vec<_>) = connections.ports.drain(..).partition(is_theirs);
+        let moved: Vec<_> = theirs.iter().filter_map(|port| port.moved_to(heir.as_ref()?)).collect();
+        let (led, gone): (Vec<_>, Vec<_>) =
+            theirs.into_iter().partition(|port| moved.iter().any(|moved| moved.is_same(port)));
+        self.unpublish(&led)?;
         self.take_back(&gone)?;
         connections.ports = kept;
-        let heir = if connection.gateways.is_empty() { None } else { self.heir(&mut connections)? };
+        connections.ports.extend(moved.iter().cloned());
         // The route goes with the device.
         networking::link::delete(&Socket::open()?, &connection.host_end)?;
         connections.write(directory)?;
         self.give_back(&container.id, &connection)?;
         let Some(Connection { interface, gateways, .. }) = heir else { return Ok(()) };
         let inside = Socket::open_in(netns::of(process)?.as_fd())?;
-        Ok(networking::attachment::lead_out(&inside, &interface, &gateways)?)
+        networking::attachment::lead_out(&inside, &interface, &gateways)?;
+        if moved.is_empty() { Ok(()) } else { self.publish(&moved).map(drop) }
     }
 
     /// Lets others find a container that runs by the name that it has now.
@@ -214,8 +219,33 @@ impl Networks {
         for let_in in ports.iter().filter_map(|port| port.let_in) {
             self.outside.as_ref().map_or(Ok(()), |outside| outside.remove(let_in))?;
         }
+        self.unpublish(ports)
+    }
+
+    /// Lets the firewall forget ports.
+    fn unpublish(&self, ports: &[PublishedPort]) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
         let ports: Vec<_> = ports.iter().map(PublishedPort::publication).collect();
         Ok(self.firewall().unpublish(&nftables::Socket::open()?, &ports)?)
+    }
+
+    /// Lets ports lead to their container.
+    fn publish(&self, ports: &[PublishedPort]) -> Result<nftables::Socket> {
+        let ports: Vec<_> = ports.iter().map(PublishedPort::publication).collect();
+        let (rules, firewall) = (nftables::Socket::open()?, self.firewall());
+        match firewall.publish(&rules, &ports) {
+            // Somebody flushed the host's rules.
+            Err(NetworkingError::NoFirewall { .. }) => {
+                let networks: Vec<_> = self.list()?;
+                let bridges = networks.iter().filter(|network| network.driver == "bridge");
+                firewall.ensure(&rules, &bridges.map(Network::rules).collect::<Vec<_>>())?;
+                firewall.publish(&rules, &ports)?;
+            }
+            published => published?,
+        }
+        Ok(rules)
     }
 
     fn give_back(&self, id: &str, connection: &Connection) -> Result<()> {
@@ -430,29 +460,12 @@ impl Wiring {
             plug_in(attachment, &host, &inside, namespace.as_fd())?;
         }
         if !self.connections.ports.is_empty() {
-            live.late.push(self.publish()?);
+            live.late.push(self.networks.publish(&self.connections.ports)?);
         }
         if self.connections.have_names() {
             live.names = Some(name_server(namespace.as_fd(), &self.servers)?);
         }
         Ok(live)
-    }
-
-    /// Lets the ports lead to the container.
-    fn publish(&self) -> Result<nftables::Socket> {
-        let ports: Vec<_> = self.connections.ports.iter().map(PublishedPort::publication).collect();
-        let (rules, firewall) = (nftables::Socket::open()?, self.networks.firewall());
-        match firewall.publish(&rules, &ports) {
-            // Somebody flushed the host's rules.
-            Err(NetworkingError::NoFirewall { .. }) => {
-                let networks: Vec<_> = self.networks.list()?;
-                let bridges = networks.iter().filter(|network| network.driver == "bridge");
-                firewall.ensure(&rules, &bridges.map(Network::rules).collect::<Vec<_>>())?;
-                firewall.publish(&rules, &ports)?;
-            }
-            published => published?,
-        }
-        Ok(rules)
     }
 }
 
