@@ -47,19 +47,34 @@ macro_rules! labs {
 }
 
 labs! {
+    docker_101_1: "docker-101/1-a-first-container",
     docker_101_2: "docker-101/2-a-shell-in-a-container",
     docker_101_3: "docker-101/3-under-the-covers",
     docker_101_6: "docker-101/6-layers-and-copy-on-write",
     docker_101_7: "docker-101/7-volumes-and-namespaces-of-the-host",
+    docker_101_8: "docker-101/8-a-port-and-the-least-privilege",
+    container_virtualization_1: "container-virtualization/1-a-pid-namespace",
+    container_virtualization_2: "container-virtualization/2-seven-namespaces",
+    container_virtualization_3: "container-virtualization/3-control-groups",
     container_virtualization_4: "container-virtualization/4-anatomy-of-an-image",
     container_virtualization_6: "container-virtualization/6-basic-commands",
     docker_deep_dive_1: "docker-deep-dive/1-the-view-of-operations",
+    docker_deep_dive_4: "docker-deep-dive/4-names-and-registries",
+    docker_deep_dive_6: "docker-deep-dive/6-named-by-contents",
     docker_deep_dive_7: "docker-deep-dive/7-a-container-and-its-process",
     docker_deep_dive_8: "docker-deep-dive/8-a-life-cycle",
+    linux_containers_1: "linux-containers/1-without-docker",
     linux_containers_2: "linux-containers/2-a-tour-of-control-groups",
     linux_containers_3: "linux-containers/3-copy-on-write",
+    linux_containers_4: "linux-containers/4-capabilities",
+    linux_containers_5: "linux-containers/5-seccomp",
     linux_containers_6: "linux-containers/6-operations-on-images-and-containers",
+    linux_containers_7: "linux-containers/7-a-network-demo",
     linux_containers_8: "linux-containers/8-four-kinds-of-persistence",
+    docker_containers_1: "docker-containers/1-building-blocks",
+    docker_containers_5: "docker-containers/5-common-flags",
+    docker_containers_6: "docker-containers/6-other-flags",
+    docker_containers_7: "docker-containers/7-security-at-run-time",
 }
 
 /// What a lab says about itself.
