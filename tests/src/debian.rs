@@ -33,7 +33,7 @@ const PROCPS: &str = "apt-get install -y -qq --no-install-recommends procps";
 /// The layers, made on first use. That takes a minute or two and Debian's packages.
 pub fn debian() -> &'static Debian {
     static MADE: OnceLock<Debian> = OnceLock::new();
-    MADE.get_or_init(|| Debian { base: base(), redis: redis(), postgres: added("postgres", POSTGRES) })
+    MADE.get_or_init(|| Debian { base: base(), redis: redis(), postgres: postgres() })
 }
 
 /// The base system alone.
@@ -49,6 +49,11 @@ pub fn base() -> PathBuf {
 /// The layer with Redis alone.
 pub fn redis() -> PathBuf {
     added("redis", REDIS)
+}
+
+/// The layer with PostgreSQL alone.
+pub fn postgres() -> PathBuf {
+    added("postgres", POSTGRES)
 }
 
 /// A layer with `ps` and `top`.

@@ -72,6 +72,8 @@ labs! {
     linux_containers_7: "linux-containers/7-a-network-demo",
     linux_containers_8: "linux-containers/8-four-kinds-of-persistence",
     docker_containers_1: "docker-containers/1-building-blocks",
+    docker_containers_2: "docker-containers/2-containers-of-others",
+    docker_containers_4: "docker-containers/4-a-database-that-stays",
     docker_containers_5: "docker-containers/5-common-flags",
     docker_containers_6: "docker-containers/6-other-flags",
     docker_containers_7: "docker-containers/7-security-at-run-time",

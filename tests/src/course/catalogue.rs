@@ -38,6 +38,12 @@ pub enum Layer {
     First,
     /// A page that says it is the second version.
     Second,
+    /// PostgreSQL, on Debian.
+    Postgres,
+    /// What starts it as its image does: with a password, on a volume.
+    PostgresEntry,
+    /// A whale that speaks, for a shell.
+    Whale,
 }
 
 impl Layer {
@@ -50,6 +56,9 @@ impl Layer {
             Self::Busybox => "apt-get install busybox-static; busybox --install -s /bin",
             Self::Tutorial => "write /www/tutorial/index.html",
             Self::First | Self::Second => "write /www/index.html",
+            Self::Postgres => "apt-get install postgresql",
+            Self::PostgresEntry => "write /usr/local/bin/docker-entrypoint.sh",
+            Self::Whale => "write /usr/local/bin/cowsay",
         }
     }
 }
@@ -108,6 +117,17 @@ pub fn images() -> Vec<StandIn> {
             ports: &["6379/tcp"],
             data: Some("/data"),
             ..debian("library/redis", &["latest"], "Debian with redis-server")
+        },
+        StandIn {
+            layers: &[Layer::Debian, Layer::Postgres, Layer::PostgresEntry],
+            command: &["docker-entrypoint.sh"],
+            ports: &["5432/tcp"],
+            data: Some("/var/lib/postgresql/data"),
+            ..debian("library/postgres", &["15.1-alpine"], "Debian with PostgreSQL")
+        },
+        StandIn {
+            layers: &[Layer::Busybox, Layer::Whale],
+            ..busybox("docker/whalesay", &["latest"], "busybox and a script of mini-docker's")
         },
         page("docker/getting-started", &["latest"], &[Layer::Busybox, Layer::Tutorial]),
         page(demo, &["latest", "v2"], &[Layer::Busybox, Layer::Second]),

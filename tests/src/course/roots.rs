@@ -19,7 +19,54 @@ pub(super) fn layer(layer: Layer) -> Vec<u8> {
         Layer::Tutorial => page("tutorial/index.html", "Getting started", "The tutorial would begin here."),
         Layer::First => page("index.html", "A demo", "Version 1"),
         Layer::Second => page("index.html", "A demo", "Version 2"),
+        Layer::Postgres => read(debian::postgres()),
+        Layer::PostgresEntry => script("docker-entrypoint.sh", POSTGRES),
+        Layer::Whale => script("cowsay", WHALE),
     }
+}
+
+/// Makes a database if there is none, as PostgreSQL's image does, and becomes the server.
+const POSTGRES: &str = r#"#!/bin/sh
+set -e
+data=/var/lib/postgresql/data
+PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)
+if [ "$(id -u)" = 0 ]; then
+    mkdir -p $data
+    chown postgres: $data
+    chmod 700 $data
+    exec setpriv --reuid postgres --regid postgres --init-groups "$0"
+fi
+if ! [ -e $data/PG_VERSION ]; then
+    if [ -z "$POSTGRES_PASSWORD" ]; then
+        echo 'Error: Database is uninitialized and superuser password is not specified.' >&2
+        exit 1
+    fi
+    umask 077
+    echo "$POSTGRES_PASSWORD" > /tmp/password
+    initdb --no-sync --pgdata $data --auth-local trust --auth-host scram-sha-256 --pwfile /tmp/password
+    rm /tmp/password
+    echo 'host all all all scram-sha-256' >> $data/pg_hba.conf
+fi
+exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=/tmp
+"#;
+
+/// A whale that says what it is told.
+const WHALE: &str = r#"#!/bin/sh
+text="$*"
+line=$(printf '%s' "$text" | sed 's/./-/g')
+printf ' -%s-\n< %s >\n -%s-\n' "$line" "$text" "$line"
+cat <<'END'
+   \
+    \    ____
+     \__/    \_______/|
+     |  o            <
+      \______________\|
+END
+"#;
+
+/// A tar with a program in `/usr/local/bin`.
+fn script(name: &str, text: &str) -> Vec<u8> {
+    tar(&[(&format!("usr/local/bin/{name}"), text.as_bytes())])
 }
 
 /// A tar with a page in `/www`.
