@@ -23,10 +23,12 @@
 //! | [`watch`] | checking again as often as a file changes |
 //! | [`escape`] | the classic attack on a root |
 //! | [`sets`] | a program that says what it gained by being run |
+//! | [`call`] | a program that makes one system call |
 //!
 //! What a lab says is data, in `labs/NUMBER-NAME/`. Adding one means such a folder and a module in [`graders`].
 
 pub mod bench;
+pub mod call;
 pub mod check;
 pub mod escape;
 pub mod grader;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use labs::bench::Bench;
 use labs::lab::{self, Lab};
 use labs::learner::Learner;
-use labs::{escape, grader, host, program, report, sets, watch};
+use labs::{call, escape, grader, host, program, report, sets, watch};
 
 #[derive(Parser)]
 #[command(name = "cargo lab", about = "Build the core of each step yourself, and let the kernel judge")]
@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     match another_name().as_deref() {
         Some(escape::NAME) => return escape::main(),
         Some(sets::NAME) => return sets::main(),
+        Some(call::NAME) => return call::main(),
         _ => {}
     }
     match run(&Cli::parse()) {
@@ -246,7 +247,8 @@ fn doctor(labs: &[Lab]) -> bool {
     all
 }
 
-/// The name that this program was started under: it attacks under one, and says what it may do under another.
+/// The name that this program was started under: it attacks under one, says what it may do under another, and makes a
+/// system call under a third.
 fn another_name() -> Option<String> {
     let name = PathBuf::from(std::env::args_os().next()?);
     name.file_name()?.to_str().map(str::to_owned)

@@ -70,6 +70,11 @@ fn lab_7() -> Result<()> {
     gate("07-capabilities")
 }
 
+#[test]
+fn lab_8() -> Result<()> {
+    gate("08-seccomp")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -7,6 +7,7 @@ mod image_pull;
 mod networking;
 mod overlay_layers;
 mod pid_namespace;
+mod seccomp;
 
 use anyhow::{Result, bail};
 
@@ -23,6 +24,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "05-image-pull" => Ok(image_pull::CHECKS),
         "06-networking" => Ok(networking::CHECKS),
         "07-capabilities" => Ok(capabilities::CHECKS),
+        "08-seccomp" => Ok(seccomp::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
