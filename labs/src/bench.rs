@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::symlink;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -41,7 +42,9 @@ const APPLETS: &[&str] = &[
 pub struct Bench {
     program: PathBuf,
     shown: Shown,
-    directory: TempDir,
+    directory: Arc<TempDir>,
+    /// The user and the group that programs are started as, if they are not this process's.
+    user: Option<(u32, u32)>,
     /// What was in the root at first.
     files: BTreeSet<PathBuf>,
 }
@@ -100,7 +103,23 @@ impl Bench {
         install(attacker, &root)?;
         let mut files = BTreeSet::new();
         list(&root, &mut files)?;
-        Ok(Self { program: program.to_owned(), shown, directory, files })
+        Ok(Self { program: program.to_owned(), shown, directory: Arc::new(directory), user: None, files })
+    }
+
+    /// The same place, for whom programs are started as this user, in this group and in no other.
+    pub fn as_user(&self, user: u32, group: u32) -> Result<Self> {
+        // Where the program lies, may be closed to others.
+        let program = self.beside("program");
+        fs::copy(&self.program, &program).context("cannot copy the program")?;
+        fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755))
+            .context("cannot open a directory to others")?;
+        Ok(Self {
+            program,
+            shown: self.shown.clone(),
+            directory: Arc::clone(&self.directory),
+            user: Some((user, group)),
+            files: self.files.clone(),
+        })
     }
 
     /// The root that programs are given.
@@ -230,14 +249,13 @@ impl Bench {
         let largest = own.current.map_or(LARGEST_FILE, |own| own.min(LARGEST_FILE));
         setrlimit(Resource::Fsize, Rlimit { current: Some(largest), ..own })
             .context("cannot limit the size of files")?;
-        let started = Command::new(&self.program)
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(stdout)
-            .stderr(stderr)
-            .current_dir("/")
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()));
+        let mut command = Command::new(&self.program);
+        command.args(words).stdin(Stdio::piped()).stdout(stdout).stderr(stderr).current_dir("/");
+        if let Some((user, group)) = self.user {
+            // Root's other groups are given up with it.
+            command.uid(user).gid(group);
+        }
+        let started = command.spawn().with_context(|| format!("cannot run {}", self.program.display()));
         setrlimit(Resource::Fsize, own).context("cannot lift a limit")?;
         started
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use cgroups::Hierarchy;
 use nix::sys::statvfs::FsFlags;
 use serde::Deserialize;
+use user_namespace::obstacles::{Facts, obstacles};
 
 use crate::lab::Lab;
 use crate::world::World;
@@ -27,6 +28,8 @@ pub enum Need {
     Registry,
     /// That set-user-ID programs are such, where learners' programs are tried.
     SetUserId,
+    /// User namespaces, also for ordinary users.
+    UserNamespaces,
 }
 
 /// Something that is not there.
@@ -125,6 +128,21 @@ impl Need {
                     advice: "TMPDIR=/var/tmp cargo lab check, or another directory where it can".into(),
                 })
             }
+            Self::UserNamespaces => match Facts::gather() {
+                Ok(facts) => {
+                    obstacles(&facts).into_iter().find(|obstacle| obstacle.fatal).map(|obstacle| Lack {
+                        what: format!(
+                            "This lab makes user namespaces, also as an ordinary user. Here: {}.",
+                            obstacle.found
+                        ),
+                        advice: obstacle.advice,
+                    })
+                }
+                Err(error) => Some(Lack {
+                    what: format!("This lab makes user namespaces. Here: {error}."),
+                    advice: "mini-docker doctor says more; or use a virtual machine that has them".into(),
+                }),
+            },
             Self::Limits => {
                 let missing: Vec<&str> = match Hierarchy::detect() {
                     Ok(host) => {

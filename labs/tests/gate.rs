@@ -75,6 +75,11 @@ fn lab_8() -> Result<()> {
     gate("08-seccomp")
 }
 
+#[test]
+fn lab_9() -> Result<()> {
+    gate("09-user-namespace")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

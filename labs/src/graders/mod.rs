@@ -8,11 +8,16 @@ mod networking;
 mod overlay_layers;
 mod pid_namespace;
 mod seccomp;
+mod user_namespace;
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
 
 use crate::bench::Bench;
 use crate::check::{Check, Failure, Verdict};
+use crate::{call, escape};
 
 /// The checks of the lab `name`, in order.
 pub fn of(name: &str) -> Result<&'static [Check]> {
@@ -25,6 +30,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "06-networking" => Ok(networking::CHECKS),
         "07-capabilities" => Ok(capabilities::CHECKS),
         "08-seccomp" => Ok(seccomp::CHECKS),
+        "09-user-namespace" => Ok(user_namespace::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
@@ -57,4 +63,14 @@ fn exit_code(bench: &Bench) -> Verdict {
 fn exit_code_with(bench: &Bench, options: &[&str]) -> Verdict {
     let ran = bench.run_with(options, &["/bin/sh", "-c", "exit 42"])?;
     if ran.code() == Some(42) { Ok(()) } else { Failure::verdict(&ran.command, "exit code 42", ran.seen()) }
+}
+
+/// Puts the program [`call::NAME`], which is the attacker under another name, into the root, and returns its path.
+fn install_caller(bench: &Bench) -> Result<PathBuf> {
+    let programs = bench.root().join("bin");
+    let program = programs.join(call::NAME);
+    if !program.exists() {
+        fs::hard_link(programs.join(escape::NAME), &program).context("cannot make a link")?;
+    }
+    Ok(program)
 }

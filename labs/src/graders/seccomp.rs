@@ -1,6 +1,5 @@
 //! Lab 8: which calls it may make.
 
-use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -10,7 +9,6 @@ use seccomp::{Architecture, calls};
 use crate::bench::{Bench, Ran};
 use crate::call::{self, MADE};
 use crate::check::{Check, Failure, Verdict};
-use crate::escape;
 
 pub(super) const CHECKS: &[Check] = &[
     ("runs", runs),
@@ -124,7 +122,7 @@ fn next(bench: &Bench) -> Verdict {
 fn i386(bench: &Bench) -> Verdict {
     let words = ["--i386", "munlockall"];
     // A kernel may have been built, or started, without such calls.
-    let tried = Command::new(install(bench)?).args(words).stderr(Stdio::null()).output();
+    let tried = Command::new(super::install_caller(bench)?).args(words).stderr(Stdio::null()).output();
     let tried = tried.context("cannot try a call")?;
     if String::from_utf8_lossy(&tried.stdout).trim() != MADE {
         return Ok(());
@@ -140,19 +138,9 @@ fn code(bench: &Bench) -> Verdict {
     super::exit_code_with(bench, FILTER)
 }
 
-/// Puts the program [`call::NAME`], which is the attacker under another name, into the root, and returns its path.
-fn install(bench: &Bench) -> Result<std::path::PathBuf> {
-    let programs = bench.root().join("bin");
-    let program = programs.join(call::NAME);
-    if !program.exists() {
-        fs::hard_link(programs.join(escape::NAME), &program).context("cannot make a link")?;
-    }
-    Ok(program)
-}
-
-/// Runs that program, with these words, under a filter.
+/// Runs the program [`call::NAME`], with these words, under a filter.
 fn call(bench: &Bench, filter: &str, words: &[&str]) -> Result<Ran> {
-    install(bench)?;
+    super::install_caller(bench)?;
     let command: Vec<&str> = ["/bin/call"].into_iter().chain(words.iter().copied()).collect();
     bench.run_with(&[filter], &command)
 }
