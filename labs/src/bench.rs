@@ -174,9 +174,17 @@ impl Bench {
     /// `box WORDS`, to its end, for a program that takes no root.
     pub fn run_words(&self, words: &[String]) -> Result<Ran> {
         let known = Process::own().children();
+        let ran = self.run_leaving(words)?;
+        end_orphans(&known)?;
+        Ok(ran)
+    }
+
+    /// Likewise, and whoever is left lives on: see [`with_orphans`].
+    pub fn run_leaving(&self, words: &[String]) -> Result<Ran> {
+        let known = Process::own().children();
         let (status, before, after) =
             sandbox::with(self.directory.path(), || self.start(words), |mut child, _| wait(&mut child))?;
-        let left = end_orphans(&known)?;
+        let left = orphans(&known).into_iter().filter(|orphan| orphan.is_alive()).count();
         Ok(Ran {
             command: self.shown(words),
             status,
@@ -386,12 +394,24 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Ends the processes that became children of ours, and says how many they were. Those in `known` were ours before.
-fn end_orphans(known: &[Process]) -> Result<usize> {
+/// Lets the processes that programs leave live until `act` is over.
+pub fn with_orphans<T>(act: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
+    let known = Process::own().children();
+    let done = act();
+    end_orphans(&known)?;
+    done
+}
+
+/// The processes that became children of ours. Those in `known` were ours before.
+pub fn orphans(known: &[Process]) -> Vec<Process> {
     let mut orphans = Process::own().children();
     orphans.retain(|orphan| !known.contains(orphan));
-    let alive = orphans.iter().filter(|orphan| !orphan.status("State").starts_with('Z')).count();
-    for orphan in orphans {
+    orphans
+}
+
+/// Ends them.
+fn end_orphans(known: &[Process]) -> Result<()> {
+    for orphan in orphans(known) {
         orphan.family().into_iter().try_for_each(Process::kill)?;
         // Whoever waits elsewhere for it has done so.
         match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(orphan.0.cast_signed()), None) {
@@ -399,7 +419,7 @@ fn end_orphans(known: &[Process]) -> Result<usize> {
             Err(errno) => return Err(errno).context("cannot wait for an orphan"),
         }
     }
-    Ok(alive)
+    Ok(())
 }
 
 fn describe(status: Option<ExitStatus>, stderr: &str) -> String {

@@ -66,6 +66,12 @@ impl Process {
         value.unwrap_or_default().trim().to_owned()
     }
 
+    /// Whether it has not ended. One that was not waited for yet has.
+    pub fn is_alive(self) -> bool {
+        let state = self.status("State");
+        !state.is_empty() && !state.starts_with('Z')
+    }
+
     /// Its numbers, from our pid namespace inwards.
     pub fn numbers(self) -> Vec<u32> {
         self.status("NSpid").split_whitespace().filter_map(|pid| pid.parse().ok()).collect()

@@ -80,6 +80,11 @@ fn lab_9() -> Result<()> {
     gate("09-user-namespace")
 }
 
+#[test]
+fn lab_10() -> Result<()> {
+    gate("10-runtime")
+}
+
 /// Runs the starter, the solution and each bug of a lab.
 fn gate(name: &str) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -7,6 +7,7 @@ mod image_pull;
 mod networking;
 mod overlay_layers;
 mod pid_namespace;
+mod runtime;
 mod seccomp;
 mod user_namespace;
 
@@ -31,6 +32,7 @@ pub fn of(name: &str) -> Result<&'static [Check]> {
         "07-capabilities" => Ok(capabilities::CHECKS),
         "08-seccomp" => Ok(seccomp::CHECKS),
         "09-user-namespace" => Ok(user_namespace::CHECKS),
+        "10-runtime" => Ok(runtime::CHECKS),
         _ => bail!("nobody grades the lab {name}"),
     }
 }
