@@ -17,11 +17,11 @@ pub fn start(_map: &Map, _body: impl FnOnce() -> u8) -> Result<Pid> {
 /// Writes the maps of `child`, of users and of groups.
 fn write_maps(_child: Pid, _map: &Map) -> Result<()> {
     // Yours: uid_map and gid_map in /proc/PID, each in one write. An ordinary user has to give something up before.
-    Err(Error::from(ErrorKind::Unsupported))
+    Err(Error::new(ErrorKind::Unsupported, "write_maps: unsupported"))
 }
 
 /// Becomes user 0 and group 0 of this namespace, without other groups.
 fn become_root() -> Result<()> {
     // Yours: setgroups, setresgid and setresuid of nix::unistd.
-    Err(Error::from(ErrorKind::Unsupported))
+    Err(Error::new(ErrorKind::Unsupported, "become_root: unsupported"))
 }

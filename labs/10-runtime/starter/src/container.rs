@@ -54,7 +54,7 @@ pub fn status(_folder: &Path) -> Result<Status> {
 /// Whether the process of a record is there.
 fn lives(_record: &Record) -> Result<bool> {
     // Yours: process::stat. A number alone may mean another process by now.
-    Err(Error::from(ErrorKind::Unsupported))
+    Err(Error::new(ErrorKind::Unsupported, "lives: unsupported"))
 }
 
 /// Lets its program run.
