@@ -106,11 +106,13 @@ impl Bench {
         Ok(Self { program: program.to_owned(), shown, directory: Arc::new(directory), user: None, files })
     }
 
-    /// The same place, for whom programs are started as this user, in this group and in no other.
+    /// The same place, in which programs are started as this user, in this group and in no other.
     pub fn as_user(&self, user: u32, group: u32) -> Result<Self> {
         // Where the program lies, may be closed to others.
         let program = self.beside("program");
-        fs::copy(&self.program, &program).context("cannot copy the program")?;
+        if !program.exists() {
+            fs::copy(&self.program, &program).context("cannot copy the program")?;
+        }
         fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755))
             .context("cannot open a directory to others")?;
         Ok(Self {

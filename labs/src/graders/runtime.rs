@@ -41,7 +41,7 @@ const BEGUN: &str = "somebody in /tmp on inside\n";
 /// How long something may take that needs no time.
 const SOON: Duration = Duration::from_secs(2);
 /// For how long nothing may happen that should not.
-const A_WHILE: Duration = Duration::from_millis(60);
+const A_WHILE: Duration = Duration::from_millis(100);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 

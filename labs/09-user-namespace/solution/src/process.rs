@@ -1,6 +1,7 @@
 //! Processes in namespaces of their own, as lab 2 made them, and in a user namespace. Nothing is to be written here.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -9,8 +10,8 @@ use nix::unistd::{Pid, sethostname};
 /// The kinds of namespaces that are new.
 const NEW: libc::c_int =
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
-/// How late the parent is, on purpose: a child that does not wait for it shall be found out, and not only sometimes.
-const LATE: Duration = Duration::from_millis(20);
+/// For how long a parent looks what its child does.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes a process in a new user namespace, and in new mount, pid, UTS and IPC namespaces that belong to it. Returns
 /// twice, as fork(2) does: with the new process's number in the parent, and with `None` in the new process.
@@ -25,9 +26,24 @@ pub fn spawn() -> nix::Result<Option<Pid>> {
     match Errno::result(pid)? {
         0 => Ok(None),
         pid => {
-            std::thread::sleep(LATE);
+            until_it_waits(pid);
             Ok(Some(Pid::from_raw(pid as libc::pid_t)))
         }
+    }
+}
+
+/// Goes on when a process waits for something or has ended. So a child that does not wait for its parent is always too
+/// early, and not only now and then.
+fn until_it_waits(pid: libc::c_long) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        // Its name is in parentheses, and then comes its state (proc_pid_stat(5)).
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        if state.is_empty() || state.starts_with(['S', 'Z']) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
