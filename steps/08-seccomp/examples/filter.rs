@@ -9,10 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let machine = Architecture::NATIVE.audit();
     let mkdirat = u32::try_from(libc::SYS_mkdirat)?;
     let refuse = Action::Errno(Errno::EPERM as u16).code();
-    // A number means nothing without its architecture, so that is looked at first.
+    // A number means nothing without its architecture, so that is looked at first, and others' calls are refused.
     let program = vec![
         Instruction::new(LOAD, ARCHITECTURE),
-        Instruction { code: JUMP_IF_EQUAL, if_true: 0, if_false: 3, value: machine },
+        Instruction { code: JUMP_IF_EQUAL, if_true: 0, if_false: 2, value: machine },
         Instruction::new(LOAD, NUMBER),
         Instruction { code: JUMP_IF_EQUAL, if_true: 0, if_false: 1, value: mkdirat },
         Instruction::new(RETURN, refuse),
