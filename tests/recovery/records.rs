@@ -2,7 +2,11 @@
 
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
 use testbed::engine::Engine;
+
+use crate::kills::{first, parent};
+use crate::leftovers::Leftovers;
 
 #[test]
 fn a_record_that_cannot_be_read_is_named_and_removable() {
@@ -44,4 +48,33 @@ fn a_container_that_runs_is_not_removed_for_its_record() {
     assert!(engine.fails(&["rm", "-f", &id]).contains("in the hands of a shim"));
     fs::write(&record, text).unwrap();
     engine.ok(&["rm", "-f", &id]);
+}
+
+/// Its shim was killed, and the record is damaged: what it had of the host is given back all the same.
+#[test]
+fn what_a_container_without_a_record_had_is_given_back() {
+    let (engine, leftovers) = (Engine::with_busybox(), Leftovers::default());
+    let id = engine.ok(&["run", "-d", "--name", "odd", "-p", "127.0.0.1:8080:80", "busybox", "sleep", "1000"]);
+    let record = engine.data().join("containers").join(&id).join("container.json");
+    leftovers.look(&engine);
+    kill(parent(first("odd", &engine)), Signal::SIGKILL).expect("its shim lives");
+    fs::write(&record, "{").expect("it is there");
+    testbed::until("it can be removed", || engine.run(&["rm", "-f", "odd"]).status.success());
+    leftovers.require_none(&engine, "after rm");
+    engine.ok(&["run", "-d", "--name", "odd", "-p", "127.0.0.1:8080:80", "busybox", "sleep", "1000"]);
+    engine.ok(&["rm", "-f", "odd"]);
+}
+
+/// The removal was interrupted: the next command finishes it.
+#[test]
+fn a_container_without_a_record_is_removed_to_the_end() {
+    let (engine, leftovers) = (Engine::with_busybox(), Leftovers::default());
+    let id = engine.ok(&["create", "--name", "odd", "busybox", "true"]);
+    let containers = engine.data().join("containers");
+    fs::write(containers.join(&id).join("container.json"), "{").expect("it is there");
+    leftovers.look(&engine);
+    fs::rename(containers.join(&id), containers.join(format!(".gone-{id}"))).expect("one file system");
+    let listed = engine.run(&["ps", "-aq"]);
+    assert_eq!((&*listed.stdout, &*listed.stderr), (&b""[..], &b""[..]), "{listed:?}");
+    leftovers.require_none(&engine, "after ps");
 }

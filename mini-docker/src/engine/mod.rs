@@ -331,14 +331,23 @@ impl Engine {
         Ok(true)
     }
 
-    /// Removes a container whose record cannot be read, with the volumes and limits that only the record would tell of left
-    /// to be pruned. One that still runs is refused.
+    /// Removes a container whose record cannot be read. One that still runs is refused. Left are the volumes that only the
+    /// record would tell of, to be pruned, and a cgroup below a parent of the user's.
     pub fn remove_broken(&self, id: &str) -> Result<()> {
         let held = self.containers.try_hold(id)?.ok_or_else(|| {
             Error::new(format!(
                 "cannot remove container {id}: it is in the hands of a shim or another command"
             ))
         })?;
+        self.remove_unread(held)
+    }
+
+    /// Removes a held container with what its ID leads to, for want of a record.
+    fn remove_unread(&self, held: Held) -> Result<()> {
+        let unread = Container { id: held.id.clone(), ..Container::default() };
+        self.clean_cgroup(&unread)?;
+        self.release_networks(&unread)?;
+        self.networks.forget(&unread.id)?;
         self.containers.remove(held)
     }
 
@@ -403,8 +412,12 @@ impl Engine {
     }
 
     fn put_right(&self, held: Held) -> Result<()> {
-        let Some(container) = self.containers.read_held(&held)? else {
-            return self.containers.remove(held);
+        let container = match self.containers.read_held(&held) {
+            Ok(Some(container)) => container,
+            Ok(None) => return self.containers.remove(held),
+            // Somebody has asked for its removal: it is to come to its end without a record, too.
+            Err(_) if held.is_retired() => return self.remove_unread(held),
+            Err(error) => return Err(error),
         };
         // Held by us, it looks as its shim left it.
         let was_alive = self.state(&container)?.status.is_alive();
