@@ -54,7 +54,8 @@ fn a_container_that_runs_is_not_removed_for_its_record() {
 #[test]
 fn what_a_container_without_a_record_had_is_given_back() {
     let (engine, leftovers) = (Engine::with_busybox(), Leftovers::default());
-    let id = engine.ok(&["run", "-d", "--name", "odd", "-p", "127.0.0.1:8080:80", "busybox", "sleep", "1000"]);
+    let id =
+        engine.ok(&["run", "-d", "--name", "odd", "-p", "127.0.0.1:8080:80", "busybox", "sleep", "1000"]);
     let record = engine.data().join("containers").join(&id).join("container.json");
     leftovers.look(&engine);
     kill(parent(first("odd", &engine)), Signal::SIGKILL).expect("its shim lives");

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use chroot::{Error as KernelError, Result as KernelResult};
 use nix::unistd::Pid;
@@ -74,11 +74,8 @@ pub fn spawn_in(
     let mut speaker = Some(speaker);
     let go_between = pid_namespace::spawn(Namespaces::NONE, None, || {
         let mut word = speaker.take();
-        let started = before()
-            .and_then(|()| join::join(userns.as_fd(), Namespaces::USER))
-            .map_err(Error::from)
-            .and_then(|()| become_root())
-            .and_then(|()| {
+        let started =
+            enter(userns, before).map_err(Error::from).and_then(|()| become_root()).and_then(|()| {
                 Ok(pid_namespace::spawn_sibling(namespaces, || {
                     // The parent hears until nobody is left to say more.
                     word.take();
@@ -98,6 +95,17 @@ pub fn spawn_in(
         Ok(pid) => Ok(Child::find(Pid::from_raw(pid))?),
         Err(_) => Err(Error::Outside(text)),
     }
+}
+
+/// Moves this process into a user namespace where others may be already; just `before`, something else is done.
+///
+/// Who is root there has privileges over it from then on, though it has still the ids, and the files, of the host's root. So
+/// it hides first, and nobody there may trace it (`ptrace(2)`, "Ptrace access mode checking").
+pub(crate) fn enter(userns: BorrowedFd<'_>, before: impl FnOnce() -> KernelResult<()>) -> KernelResult<()> {
+    nix::sys::prctl::set_dumpable(false)
+        .map_err(|errno| KernelError::new("hide", "a process from others", errno))?;
+    before()?;
+    join::join(userns, Namespaces::USER)
 }
 
 /// Waits for a byte; false if none comes.

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use chroot::Error as KernelError;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use pid_namespace::{Namespaces, join};
+use pid_namespace::Namespaces;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::assign::assign;
+use crate::child::enter;
 use crate::error::{Error, Result};
 use crate::map::IdMaps;
 
@@ -68,8 +69,7 @@ impl UserNamespace {
         let child = pid_namespace::spawn(Namespaces::NONE, None, || {
             // The child's copy: with it gone, the connection ends when this process is done.
             ours.take();
-            let word =
-                join::join(fd.as_fd(), Namespaces::USER).map_or_else(|error| error.errno() as u8, |()| 0);
+            let word = enter(fd.as_fd(), || Ok(())).map_or_else(|error| error.errno() as u8, |()| 0);
             u8::from(theirs.write_all(&[word]).and_then(|()| theirs.read(&mut [0])).is_err())
         })?;
         let mut word = [0];
