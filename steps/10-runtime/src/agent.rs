@@ -64,16 +64,21 @@ impl Agent {
         Ok(())
     }
 
-    /// Sends the descriptor `listener`, and whose it is: this process's, in the container with this `state`.
-    pub(crate) fn hand_over(&self, listener: &OwnedFd, state: &str) -> Result<()> {
-        let Self { socket, metadata, pid } = self;
+    /// What the agent is told of this process, which is in the container with this `state`.
+    pub(crate) fn message(&self, state: &str) -> String {
+        let Self { metadata, pid, .. } = self;
         let state: Value = serde_json::from_str(state).expect("it was made as JSON");
         let message =
             ProcessState { oci_version: OCI_VERSION, fds: [DESCRIPTOR], pid: *pid, metadata, state };
-        let message = serde_json::to_string(&message).expect("texts and numbers are always JSON");
-        own_program::send(socket, message.as_bytes(), &[listener.as_fd()])?;
+        serde_json::to_string(&message).expect("texts and numbers are always JSON")
+    }
+
+    /// Sends the descriptor `listener`, and whose it is. Until that is done no memory may be asked for, which can take a
+    /// system call that the agent would be asked about.
+    pub(crate) fn hand_over(&self, listener: &OwnedFd, message: &str) -> Result<()> {
+        own_program::send(&self.socket, message.as_bytes(), &[listener.as_fd()])?;
         // Whoever reads all of it reads to an end.
-        socket
+        self.socket
             .shutdown(Shutdown::Write)
             .map_err(|error| Error::kernel("finish with the seccomp listener", error))
     }

@@ -73,9 +73,10 @@ impl Ready<'_> {
 
     /// Puts the filter on. Whoever it asks is told at once, since every call from here on may wait for an answer.
     fn install(&self) -> Result<()> {
+        let agent = self.agent.as_ref().map(|agent| (agent, agent.message(&self.state)));
         let listener = self.filter.as_ref().map(Filter::install).transpose()?.flatten();
-        match (listener, &self.agent) {
-            (Some(listener), Some(agent)) => agent.hand_over(&listener, &self.state),
+        match (listener, agent) {
+            (Some(listener), Some((agent, message))) => agent.hand_over(&listener, &message),
             _ => Ok(()),
         }
     }

@@ -60,6 +60,20 @@ fn calls_are_answered_by_an_agent() {
     }
 }
 
+/// Before the agent has the listener nobody would answer, so nothing is asked for: no memory, say, for a long message.
+#[test]
+fn an_agent_is_told_before_anything_is_asked() {
+    let (mut bench, path) = asking();
+    bench.set("/annotations", json!({"a": "b".repeat(300_000)}));
+    bench.set("/linux/seccomp/syscalls/0/names", json!(["mmap", "mremap", "brk"]));
+    bench.set("/process/noNewPrivileges", json!(true));
+    let agent = Agent::listen(&path);
+    bench.create(&[]);
+    bench.ok(&["start", "c"]);
+    assert_eq!(agent.told()["state"]["status"], "creating");
+    bench.ok(&["delete", "--force", "c"]);
+}
+
 #[test]
 fn nobody_listens() {
     let (bench, path) = asking();
