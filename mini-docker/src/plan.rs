@@ -1,7 +1,7 @@
 //! From a container's record to what the kernel will be asked for.
 //!
 //! Nothing here changes the system: the same record and the same facts about the host give the same [`Launch`]. (One
-//! fact is looked up on the way: the numbers of devices that limits name by path, and the address of a volume's machine.)
+//! fact is looked up on the way: the numbers of devices that limits name by path.)
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,7 @@ fn user_mount(mount: &MountPoint) -> Result<Mount> {
     let finer = Finer { part: mount.subpath.clone(), ..Finer::default() };
     let (source, attributes, finer) = match mount.kind {
         MountKind::Volume if !mount.driver_options.is_empty() => {
-            let own = volumes::mount(&volumes::resolve(&mount.driver_options)?, &mount.destination)?;
+            let own = volumes::mount(&mount.driver_options, &mount.destination)?;
             let attributes = Attributes { readonly: readonly || own.attributes.readonly, ..own.attributes };
             (own.source, attributes, Finer { part: finer.part, ..own.finer })
         }

@@ -126,6 +126,22 @@ fn volumes_with_a_file_system_of_their_own() {
     assert!(error.starts_with("125 ") && error.contains("/dev/none"), "{error}");
 }
 
+/// A container can be made, and looked at, whether its volume's machine is known now or not.
+#[test]
+fn a_volumes_machine_is_looked_for_at_the_start() {
+    let engine = engine();
+    let options = ["-o", "type=nfs", "-o", "device=:/x", "-o", "o=addr=nowhere.invalid"];
+    engine.ok(&[&["volume", "create"], &options[..], &["far"]].concat());
+    engine.ok(&["create", "--name", "waits", "-v", "far:/data", "app", "true"]);
+    let unknown = "error resolving passed in network volume address nowhere.invalid: ";
+    for arguments in [&["start", "waits"][..], &["cp", "waits:/data/x", "."]] {
+        let refused = engine.fails(arguments);
+        assert!(refused.starts_with("1 ") && refused.contains(unknown), "{refused}");
+    }
+    assert_eq!(engine.inspect("waits", "{{.State.Status}}"), "created");
+    engine.ok(&["rm", "waits"]);
+}
+
 /// A file as a disk, until the test ends.
 struct Disk(String);
 

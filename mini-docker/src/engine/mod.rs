@@ -18,8 +18,8 @@ use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
 use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
-use runtime::Join;
 use runtime::own_program;
+use runtime::{Given, Join};
 use user_namespace::IdMaps;
 
 use crate::container::{Container, State};
@@ -33,7 +33,7 @@ use crate::rootless::Rootless;
 use crate::sharing::Sharing;
 use crate::shim::{self, Supplies, Task};
 use crate::store::{Containers, Held, UNKNOWN_EXIT};
-use crate::volumes::Volumes;
+use crate::volumes::{Volumes, look_up};
 use crate::wire::Connection;
 use crate::{delegated, skeleton};
 
@@ -228,8 +228,8 @@ impl Engine {
     /// Starts a container. What its shim says, from its start on, comes through the connection. If `attached`, that
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
-        let Created { container, held, launch, is_new } = created;
-        let supplies = match protect(&launch).and_then(|()| self.supply(&container, &launch)) {
+        let Created { container, held, mut launch, is_new } = created;
+        let supplies = match protect(&launch).and_then(|()| self.supply(&container, &mut launch)) {
             Ok(supplies) => supplies,
             Err(error) if container.host_config.auto_remove => {
                 let held = self.containers.retire(held)?;
@@ -249,8 +249,14 @@ impl Engine {
         shim::start(self, Task { container, held, launch, supplies, size, attached, is_new })
     }
 
-    /// Gets what a start needs of others: their namespaces, addresses and ports.
-    pub(crate) fn supply(&self, container: &Container, launch: &Launch) -> Result<Supplies> {
+    /// Gets what a start needs of others: their namespaces, addresses and ports. The machines that volumes are on, `launch`
+    /// has by address then.
+    pub(crate) fn supply(&self, container: &Container, launch: &mut Launch) -> Result<Supplies> {
+        for given in &mut launch.plan.given {
+            if let Given::Filesystem(mount) = given {
+                look_up(mount)?;
+            }
+        }
         let neighbours = self.neighbours(&launch.sharing)?;
         if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.plan.cgroup) {
             delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;

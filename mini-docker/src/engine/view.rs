@@ -16,7 +16,7 @@ use user_namespace::IdMaps;
 use super::Engine;
 use crate::container::{Container, Ids, MountKind, Status};
 use crate::error::{Error, Result};
-use crate::neighbour;
+use crate::{neighbour, volumes};
 
 /// How much of a container is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,8 +149,11 @@ impl Engine {
                 own.any(|own| own.destination == mount.target)
             };
             plan.mounts = launch.plan.root.mounts.into_iter().filter(of_the_host).collect();
-            // Here is no cgroup in the way.
-            plan.mounts.iter_mut().for_each(|mount| mount.finer.given = None);
+            for mount in &mut plan.mounts {
+                // Here is no cgroup in the way.
+                mount.finer.given = None;
+                volumes::look_up(mount)?;
+            }
         }
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNS)

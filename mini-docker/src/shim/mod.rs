@@ -269,8 +269,8 @@ impl Shim<'_> {
     fn run_again(&mut self) -> Result<Run> {
         let missing = || Error::missing(format!("No such container: {}", self.container.id));
         self.container = self.engine.containers().read(&self.container.id)?.ok_or_else(missing)?;
-        let launch = self.engine.launch(&self.container)?;
-        let supplies = self.engine.supply(&self.container, &launch)?;
+        let mut launch = self.engine.launch(&self.container)?;
+        let supplies = self.engine.supply(&self.container, &mut launch)?;
         self.state.restart_count += 1;
         self.run(launch, supplies, None).map_err(|error| match error.exit_code() {
             // A command would make the start once more, with a binary that cannot be written to. This process has a

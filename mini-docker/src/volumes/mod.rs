@@ -16,7 +16,7 @@ use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use chroot::Mount;
+use chroot::{Mount, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, MountKind};
@@ -238,18 +238,19 @@ fn is_bind(options: &BTreeMap<String, String>) -> bool {
     words.flat_map(|list| list.split(',')).any(|word| word == "bind" || word == "rbind")
 }
 
-/// The same options, with an address in place of the name of another machine: the kernel looks up no names.
-pub fn resolve(options: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
-    let mut options = options.clone();
-    let of_network = options.get("type").is_some_and(|kind| ["nfs", "nfs4", "cifs"].contains(&kind.as_str()));
-    if let Some(list) = options.get_mut("o").filter(|_| of_network) {
-        let resolved = list.split(',').map(|option| match option.strip_prefix("addr=") {
-            Some(name) => Ok(format!("addr={}", address(name)?)),
-            None => Ok(option.to_owned()),
-        });
-        *list = resolved.collect::<Result<Vec<_>>>()?.join(",");
+/// Puts an address in place of the name of another machine that a mount is of: the kernel looks up no names.
+pub fn look_up(mount: &mut Mount) -> Result<()> {
+    match &mut mount.source {
+        Source::Filesystem { fstype, options, .. } if ["nfs", "nfs4", "cifs"].contains(&&**fstype) => {
+            let mut names =
+                options.iter_mut().filter(|(key, _)| key == "addr").filter_map(|(_, name)| name.as_mut());
+            names.try_for_each(|name| {
+                *name = address(name)?.to_string();
+                Ok(())
+            })
+        }
+        _ => Ok(()),
     }
-    Ok(options)
 }
 
 /// The first address of a machine.
@@ -303,6 +304,7 @@ mod tests {
             &[("type", "none"), ("o", "ro"), ("device", "/srv")],
             &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")],
             &[("type", "tmpfs"), ("device", "tmpfs"), ("o", "remount")],
+            &[("type", "none"), ("device", "/srv"), ("o", "bind,idmap")],
             &[("type", "ext4"), ("device", "/dev/sda")],
             &[("type", "tmpfs")],
             &[("type", "nfs"), ("device", ":/x"), ("o", "addr=1.2.3.4")],

@@ -77,9 +77,9 @@ pub fn start<T, E: From<Error>>(
     connect: impl FnOnce(&Child) -> Result<T, E>,
 ) -> Result<(Child, T), E> {
     // Where the kernel can put the child into its cgroup by itself (v2), it starts inside, unless it is started by one who
-    // may not write there, from within a user namespace. On v1 it moves itself,
-    // and the half a dozen directories are made while it mounts its layers. Its filter, and what is the caller's to make,
-    // take shape while it is busy with the other mounts.
+    // may not write there, from within a user namespace. On v1 it moves itself, and the half a dozen directories are made
+    // while it mounts its layers. Its filter, and what is the caller's to make, take shape while it is busy with the other
+    // mounts.
     let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
     let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
@@ -142,7 +142,10 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     let Inputs { streams, joins, shared_memory, program, fifo } = inputs;
     let named = plan.joined.iter().map(|(kind, path)| Join::open(*kind, path)).collect::<Result<Vec<_>>>()?;
     let joins: Vec<&Join> = joins.iter().chain(&named).collect();
-    // What this process starts later, hooks and checks of health say, must not be in the namespaces that only its child is to be in.
+    // As by anybody on the host: another machine is in its network.
+    let given = plan.given.iter().map(Given::tree).collect::<Result<_>>()?;
+    // What this process starts later, hooks and checks of health say, must not be in the namespaces that only its child is to
+    // be in.
     let inside = named.iter().find(|join| join.namespaces() == Namespaces::USER);
     let home = Home::leave(plan, if inside.is_some() { &[] } else { &joins })?;
     let (before, joins): (&[&Join], &[&Join]) =
@@ -153,7 +156,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         streams,
         joins,
         tree: None,
-        given: plan.given.iter().map(Given::tree).collect::<Result<_>>()?,
+        given,
         shared_memory,
         program,
         fifo,

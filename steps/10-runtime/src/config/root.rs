@@ -103,6 +103,9 @@ pub fn single(target: &Path, kind: &str, source: &Path, options: &[String]) -> R
         options: options.to_owned(),
         ..document::Mount::default()
     };
+    if let Some(option) = options.iter().find(|option| ["idmap", "ridmap"].contains(&&***option)) {
+        return Err(at("mount.options", format!("{option:?} is not for a mount by itself")));
+    }
     let mut mounts = read_mount("mount", &entry, Path::new("/"), "", Propagation::Private)?;
     match (mounts.pop(), mounts.is_empty()) {
         (Some(mount), true) if !matches!(mount.source, Source::Remount { .. }) => Ok(mount),
