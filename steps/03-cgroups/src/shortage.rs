@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result, errno};
+use crate::error::{Error, Result};
 use crate::files;
 
 /// A watch on a cgroup's memory.
@@ -69,16 +69,15 @@ impl Shortage {
     /// told a moment before, also if none is to be killed.
     ///
     /// # Errors
-    /// What the kernel refuses to tell.
+    /// What the kernel refuses to tell: on v2 ENODEV, if the cgroup is gone. To ask again is no use then, though the file is
+    /// ready for ever.
     pub fn hear(&mut self) -> Result<bool> {
         match &mut self.0 {
             Source::V2(file, path, kills) => {
                 let mut text = String::new();
-                match file.rewind().and_then(|()| file.read_to_string(&mut text)) {
-                    // ENODEV: the cgroup is gone.
-                    Err(error) if errno(&error) == Errno::ENODEV => return Ok(false),
-                    read => read.map_err(Error::io("read", path))?,
-                };
+                file.rewind()
+                    .and_then(|()| file.read_to_string(&mut text))
+                    .map_err(Error::io("read", path))?;
                 let before = std::mem::replace(kills, files::value(&text, "oom_kill").unwrap_or(*kills));
                 Ok(*kills > before)
             }

@@ -93,6 +93,26 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Whoever waits for more of it would be woken for ever.
+#[test]
+fn a_watch_on_memory_ends_with_its_cgroup() {
+    let group = Group::new("watch");
+    if skip(has(&group.hierarchy, "memory", "memory"), "no memory controller") {
+        return;
+    }
+    let mut watch = group.cgroup.watch_memory().unwrap().unwrap();
+    assert!(!watch.hear().unwrap());
+    group.cgroup.remove().unwrap();
+    if group.hierarchy.is_v2() {
+        let error = watch.hear().unwrap_err().to_string();
+        assert!(error.contains("ENODEV"), "{error}");
+    } else {
+        // Told once, by the kernel's own taking leave.
+        watch.hear().unwrap();
+        assert!(!watch.hear().unwrap());
+    }
+}
+
 #[test]
 fn too_much_memory_is_killed() {
     let group = Group::new("memory");
