@@ -68,11 +68,11 @@ pub fn build(tree: &OwnedFd, at: &Path, plan: &Plan, given: &[OwnedFd]) -> Resul
             furnish(root, mount, tree)?;
         }
     }
-    seal(&plan.mounts, &trees)?;
-    plan.mounts.iter().try_for_each(|mount| remount(root, mount))?;
     if !plan.devices.is_empty() {
         devices::populate(root, &plan.devices)?;
     }
+    seal(&plan.mounts, &trees)?;
+    plan.mounts.iter().try_for_each(|mount| remount(root, mount))?;
     for path in &plan.readonly_paths {
         make_readonly(root, path)?;
     }
@@ -134,7 +134,7 @@ pub fn open_mount(mount: &Mount, given: &[OwnedFd]) -> Result<Option<OwnedFd>> {
 }
 
 /// Makes the file systems read-only that are to be so. Not sooner, since others may be mounted in them, for which a
-/// directory must be made first.
+/// directory must be made first, and devices be made.
 fn seal(mounts: &[Mount], trees: &[Option<OwnedFd>]) -> Result<()> {
     let read_only = Attributes { readonly: true, ..Attributes::default() };
     let sealed =

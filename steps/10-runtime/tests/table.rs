@@ -194,6 +194,14 @@ fn table() -> Vec<Row> {
         ("remount read-only", vec![mount(&["noatime"]), mount(&["remount", "ro"])], vec![]),
         ("remount of a bind mount", vec![bind(&["ro", "nosuid"]), bind(&["remount", "noexec"])], vec![]),
         ("remount of a bind mount, read-only", vec![bind(&["nodev"]), bind(&["remount", "ro"])], vec![]),
+        (
+            "remount of devices, read-only",
+            vec![(
+                "/mounts/-",
+                json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "nosuid"]}),
+            )],
+            vec![],
+        ),
         ("remount of nothing", vec![bind(&["remount", "ro"])], vec![]),
         ("no namespaces but mount", vec![namespaces(&["mount"]), ("/hostname", Value::Null)], vec![]),
         (
