@@ -81,12 +81,19 @@ pub(super) fn check(number: &str, folder: &Path, kernel: &Kernel) -> Result<()> 
     initramfs::write(folder, kernel, work, &files)?;
 
     let reported = machine::watch(folder, kernel, PATIENCE)?;
-    let Some((said, progress)) = reported.split_once('\n') else {
-        bail!("the machine ended without a report: {reported}");
-    };
-    fs::write(&outside, progress.replace('\r', ""))
-        .with_context(|| format!("cannot write {}", outside.display()))?;
-    if said.trim_end().starts_with("ok ") { Ok(()) } else { bail!("not all of the checks pass yet") }
+    let (passed, progress) = read(&reported)?;
+    fs::write(&outside, progress).with_context(|| format!("cannot write {}", outside.display()))?;
+    if passed { Ok(()) } else { bail!("not all of the checks pass yet") }
+}
+
+/// Whether the check passed, and how far the learner is then: all of it, or what is known out here would be lost.
+fn read(reported: &str) -> Result<(bool, String)> {
+    let (said, progress) = reported.split_once('\n').unwrap_or((reported, ""));
+    let progress = progress.replace('\r', "");
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&progress) {
+        bail!("the machine ended without a whole report ({error}): {reported}");
+    }
+    Ok((said.starts_with("ok "), progress))
 }
 
 /// A check of `program`.
@@ -138,4 +145,19 @@ fn labs() -> Result<Vec<(String, PathBuf)>> {
 /// What the grader reads of all labs.
 fn texts() -> Result<Vec<PathBuf>> {
     Ok(labs()?.iter().flat_map(|(_, lab)| TEXTS.iter().map(|text| lab.join(text))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_taken_whole_or_not_at_all() {
+        let whole = "ok labs/01-chroot\r\n{\r\n  \"passed\": []\r\n}\r\n\r\n";
+        assert_eq!(read(whole).unwrap(), (true, "{\n  \"passed\": []\n}\n\n".to_owned()));
+        assert!(!read("failed labs/01-chroot: exit status: 1\r\n{}\r\n").unwrap().0);
+        for cut in ["", "ok labs/01-chroot", &whole[..30]] {
+            read(cut).unwrap_err();
+        }
+    }
 }
