@@ -97,6 +97,7 @@ fn healthcheck(text: &str) -> Result<Healthcheck, String> {
         ("NONE", _) => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
         ("CMD", "") => return Err("missing command after HEALTHCHECK CMD".to_owned()),
         ("CMD", command) => match serde_json::from_str::<Vec<String>>(command) {
+            Ok(words) if words.is_empty() => return Err("missing command after HEALTHCHECK CMD".to_owned()),
             Ok(words) => [vec!["CMD".to_owned()], words].concat(),
             Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
         },
@@ -191,6 +192,7 @@ mod tests {
             "NONE x",
             "--interval=1s NONE",
             "CMD",
+            "CMD []",
             "--interval=1s",
             "true",
             "--interval 1s CMD true",
