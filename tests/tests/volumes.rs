@@ -82,12 +82,13 @@ fn volumes_with_a_file_system_of_their_own() {
         r#"{"device":"memory","o":"size=1m,noexec,mode=700","type":"tmpfs"}"#
     );
 
-    // Two directories of the host's as one, by the way that a command line has for it.
+    // Two directories of the host's as one, by the way that a command line has for it. Their list is long.
+    let folder = engine.folder().join("long".repeat(30) + ":");
     for name in ["one", "two"] {
-        fs::create_dir(engine.folder().join(name)).unwrap();
-        fs::write(engine.folder().join(name).join(name), "").unwrap();
+        fs::create_dir_all(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join(name), "").unwrap();
     }
-    let folder = engine.folder().display();
+    let folder = folder.display().to_string().replace(':', "\\:");
     let mount = format!(
         "type=volume,source=both,target=/data,volume-opt=type=overlay,volume-opt=device=both,\
          volume-opt=o=lowerdir={folder}/one:{folder}/two"
@@ -97,6 +98,11 @@ fn volumes_with_a_file_system_of_their_own() {
         seen.starts_with("both /data overlay ro,") && seen.ends_with(&format!("\none\ntwo\n{refused}")),
         "{seen}"
     );
+
+    let long = format!("o=context={}", "x".repeat(300));
+    engine.ok(&["volume", "create", "-o", "type=tmpfs", "-o", "device=memory", "-o", &long, "long"]);
+    let refused = engine.fails(&["run", "--rm", "-v", "long:/data", "app", "true"]);
+    assert!(refused.ends_with("EINVAL: Invalid argument (context has more than 255 bytes)"), "{refused}");
 
     // The host's root mounts what root of a user namespace may not.
     engine.ok(&["volume", "create", "-o", "type=ramfs", "-o", "device=ram", "plain"]);

@@ -88,6 +88,9 @@ pub struct Change {
     pub clear: u64,
 }
 
+/// How many bytes the value of an option may have (`fsconfig(2)`).
+const LONGEST: usize = 255;
+
 /// The flags that `mount(2)` takes off at `MS_REMOUNT` unless it is told to set them: read-only, no set-user-ID, no devices, no
 /// programs, no symbolic links. How access times are kept stays as it is.
 const RESET: u64 = 0x0020_000f;
@@ -166,6 +169,14 @@ impl Context {
     /// Sets an option with a value (`size=64k`), or without one (`newinstance`).
     pub fn set(&self, key: &str, value: Option<&str>) -> Result<()> {
         match value {
+            // For mount(2), a page had room for all of it.
+            Some(list) if list.len() > LONGEST && key == "lowerdir" => {
+                return layers(list).iter().try_for_each(|layer| self.set("lowerdir+", Some(layer)));
+            }
+            Some(value) if value.len() > LONGEST => {
+                return Err(Error::new("set an option of", &self.fstype, Errno::EINVAL)
+                    .hint(format!("{key} has more than {LONGEST} bytes")));
+            }
             Some(value) => fsconfig_set_string(self.fd.as_fd(), key, value),
             None => fsconfig_set_flag(self.fd.as_fd(), key),
         }
@@ -193,6 +204,22 @@ impl Context {
             None => error,
         }
     }
+}
+
+/// The layers in an overlay's list, which may be given one by one, too (Linux 6.5; kernel: overlayfs.rst).
+fn layers(list: &str) -> Vec<String> {
+    let mut layers = vec![String::new()];
+    let mut characters = list.chars();
+    while let Some(character) = characters.next() {
+        match (character, layers.last_mut()) {
+            (':', _) => layers.push(String::new()),
+            // A colon that belongs to a name has one before it.
+            ('\\', Some(layer)) => layer.extend(characters.next()),
+            (character, Some(layer)) => layer.push(character),
+            (_, None) => {}
+        }
+    }
+    layers
 }
 
 /// Changes options of the file system that is mounted at `target`, which is called `name`.
