@@ -46,28 +46,31 @@ pub(crate) fn take_ids() -> Result<()> {
 /// well. To be applied before [`crate::Scaffold::raise`] or [`host_devices`].
 ///
 /// - A kernel file system can be mounted by root of the namespace that it shows: procfs belongs to the pid namespace,
-///   sysfs to the network's, cgroup to that of cgroups. What is shared with the host is bound from there. That of
-///   message queues is left out then: a host may not have it mounted, and `mq_open(3)` works without.
+///   sysfs to the network's, cgroup to that of cgroups. What is shared with the host is bound from there, where it has its
+///   usual place; elsewhere the host has another thing by that name, and the kernel is left to refuse. That of message
+///   queues is left out then: a host may not have it mounted, and `mq_open(3)` works without.
 /// - devpts has a group for terminals, 5, which the maps may not have: without it the terminals belong to who opens
 ///   them.
 pub fn adapt(plan: &mut Plan, maps: &IdMaps, own: Namespaces) {
     plan.mounts.retain(|mount| {
         let queues = matches!(&mount.source, Source::Filesystem { fstype, .. } if fstype == "mqueue");
-        !queues || own.contains(Namespaces::IPC)
+        !(queues && mount.target == Path::new("/dev/mqueue")) || own.contains(Namespaces::IPC)
     });
     for mount in &mut plan.mounts {
         let Source::Filesystem { fstype, options, .. } = &mut mount.source else { continue };
-        let owner = match &**fstype {
-            "proc" => Namespaces::PID,
-            "sysfs" => Namespaces::NET,
-            "cgroup" | "cgroup2" => Namespaces::CGROUP,
+        let (owner, place) = match &**fstype {
+            "proc" => (Namespaces::PID, "/proc"),
+            "sysfs" => (Namespaces::NET, "/sys"),
+            "cgroup" | "cgroup2" => (Namespaces::CGROUP, "/sys/fs/cgroup"),
             "devpts" => {
                 options.retain(|(key, value)| key != "gid" || is_mapped(value.as_deref(), maps));
                 continue;
             }
             _ => continue,
         };
-        if !own.contains(owner) {
+        let is_the_hosts = mount.target == Path::new(place)
+            || (owner == Namespaces::CGROUP && mount.target.starts_with(place));
+        if !own.contains(owner) && is_the_hosts {
             mount.source = Source::Bind { from: mount.target.clone(), recursive: true };
         }
     }
@@ -139,6 +142,17 @@ mod tests {
         assert_eq!(changes(&IdMaps::identity(), Namespaces::all()), "");
         insta::assert_snapshot!(changes(&IdMaps::root_only(1000, 1000), Namespaces::all()));
         insta::assert_snapshot!(changes(&IdMaps::identity(), Namespaces::MOUNT));
+    }
+
+    /// What the host has there is not what was asked for.
+    #[test]
+    fn nothing_else_is_bound_from_the_host() {
+        let mounts = ["proc", "sysfs", "cgroup2", "mqueue"]
+            .map(|fstype| plan::filesystem("/root", fstype, &[], Attributes::default()));
+        let before = Plan { mounts: mounts.into(), ..Plan::default() };
+        let mut after = before.clone();
+        adapt(&mut after, &IdMaps::identity(), Namespaces::MOUNT);
+        assert_eq!(after, before);
     }
 
     #[test]

@@ -91,6 +91,23 @@ fn a_user_namespace_that_is_there() {
     );
 }
 
+/// Root of a user namespace may not mount a sysfs of the host's network; it does not get the host's directory in its place.
+#[test]
+fn a_kernel_file_system_of_the_hosts_elsewhere() {
+    let mut bench = Bench::sh("ls /root");
+    fs::create_dir(bench.root.join("root")).unwrap();
+    let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let kinds = ["mount", "pid", "ipc", "uts", "cgroup", "user"].map(|kind| json!({"type": kind}));
+    bench.set("/linux/namespaces", json!(kinds));
+    bench.set("/linux/uidMappings", maps.clone());
+    bench.set("/linux/gidMappings", maps);
+    bench.set("/process/args", json!(["true"]));
+    bench.ok(&["run", "c"]);
+    bench.set("/mounts/-", json!({"destination": "/root", "type": "sysfs", "source": "sysfs"}));
+    let refused = complaint(&bench.run(&["run", "c"]));
+    assert!(refused.contains("sysfs: EPERM"), "{refused}");
+}
+
 #[test]
 fn a_mount_namespace_that_is_there() {
     let mut bench = Bench::sh("readlink /proc/self/ns/mnt; cat /x/file; cat /etc/marker");
