@@ -252,6 +252,24 @@ fn kill_shim(engine: &Engine, container: &str) {
     nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).expect("it lives");
 }
 
+/// It has its new name, though its networks cannot be told.
+#[test]
+fn a_new_name_is_told_whatever_becomes_of_its_networks() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let network = engine.fleeting().join(engine.inspect("box", "{{.Id}}")).join("network.json");
+    let known = fs::read(&network).expect("it has a network");
+    fs::write(&network, "{").expect("our own engine");
+    let refused = engine.fails(&["rename", "box", "other"]);
+    assert!(refused.contains("network.json"), "{refused}");
+    fs::write(&network, known).expect("our own engine");
+    assert_eq!(
+        told(&engine, &["-f", "type=container", "-f", "event=rename"], "{{.Actor.Attributes.name}}"),
+        ["other"]
+    );
+    engine.ok(&["rm", "-f", "other"]);
+}
+
 #[test]
 fn what_is_updated_is_put_right_first() {
     let engine = Engine::with_busybox();

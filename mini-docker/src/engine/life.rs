@@ -235,9 +235,8 @@ impl Engine {
         }
         self.containers.rename(&container.id, name)?;
         let renamed = Container { name: name.to_owned(), ..container.clone() };
-        self.networks.rename(&renamed, &self.containers.exec_directory(&container.id))?;
         self.tell(&renamed, "rename", &[("oldName", &format!("/{}", container.name))]);
-        Ok(())
+        self.networks.rename(&renamed, &self.containers.exec_directory(&container.id))
     }
 }
 
