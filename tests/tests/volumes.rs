@@ -105,7 +105,7 @@ fn volumes_with_a_file_system_of_their_own() {
     assert!(refused.ends_with("EINVAL: Invalid argument (context has more than 255 bytes)"), "{refused}");
 
     // The host's root mounts what root of a user namespace may not.
-    engine.ok(&["volume", "create", "-o", "type=ramfs", "-o", "device=ram", "plain"]);
+    engine.ok(&["volume", "create", "-o", "type=ramfs", "-o", "device=ram", "-o", "o=noexec", "plain"]);
     let refused = "touch: /data/new: Permission denied";
     assert_eq!(
         engine.ok(&[
@@ -121,7 +121,7 @@ fn volumes_with_a_file_system_of_their_own() {
             "-c",
             look
         ]),
-        format!("ram /data ramfs rw,relatime\n{refused}")
+        format!("ram /data ramfs rw,noexec,relatime\n{refused}")
     );
     // None of it is mounted on the host.
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
