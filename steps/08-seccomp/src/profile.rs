@@ -186,8 +186,9 @@ impl TryFrom<Document> for Profile {
 }
 
 /// The calls that whoever installs a filter makes before there can be an answer: with `sendmsg` the listener is handed out,
-/// and with `write` a failure would be told. To be asked about them would mean to wait for ever.
-const UNLISTENED: [&str; 2] = ["sendmsg", "write"];
+/// with `shutdown` it is told that this was all, and with `write` a failure would be told. To be asked about them would mean
+/// to wait for ever.
+const UNLISTENED: [&str; 3] = ["sendmsg", "shutdown", "write"];
 
 /// Who is asked, if a rule wants somebody to be.
 fn listener(path: String, metadata: String, rules: &[Rule]) -> Result<Option<Listener>> {

@@ -46,6 +46,9 @@ fn what_is_wrong_is_said_with_its_place() {
         r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock",
             "syscalls": [{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}]}"#
             .replace("\n           ", ""),
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock",
+            "syscalls": [{"names": ["shutdown"], "action": "SCMP_ACT_NOTIFY"}]}"#
+            .replace("\n           ", ""),
         rule(r#""action": "SCMP_ACT_TRACE", "errnoRet": 65536"#),
         rule(r#""action": "SCMP_ACT_KILL", "errnoRet": 1"#),
         allow(r#""arguments": []"#),

@@ -2,7 +2,8 @@
 //!
 //! The kernel makes the descriptor of a filter's listener when the filter is installed: in the child, which from then on may
 //! wait for an answer at every call. So nothing else is asked of it than to send the descriptor off, through a connection
-//! that its parent has made beforehand. That takes `sendmsg(2)`, which is why no profile may have a listener for that.
+//! that its parent has made beforehand. That takes `sendmsg(2)` and `shutdown(2)`, which is why no profile may have a listener
+//! for those.
 
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
