@@ -21,7 +21,7 @@ use crate::process::Process;
 use crate::sandbox::{self, Look};
 
 /// How long a program may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How large a file a program may write, in bytes. More would be by mistake, and fill this machine's disk.
