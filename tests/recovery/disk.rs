@@ -180,7 +180,8 @@ fn no_room_for_a_start() {
 #[test]
 fn no_room_for_a_log() {
     let Small { disk, engine } = Small::new();
-    let line = "echo a line of some length; while [ ! -e /go ]; do usleep 10000; done; for i in $(seq 3000); do echo a line of some length; done; touch /run/full; while [ ! -e /run/more ]; do usleep 10000; done; echo the last; exit 7";
+    // More than two pipes hold: the shim must have written some of it when all of it is on its way.
+    let line = "echo a line of some length; while [ ! -e /go ]; do usleep 10000; done; for i in $(seq 6000); do echo a line of some length; done; touch /run/full; while [ ! -e /run/more ]; do usleep 10000; done; echo the last; exit 7";
     let run = ["run", "-d", "--name", "box", "--network", "none", "--tmpfs", "/run", "busybox", "sh", "-c"];
     engine.ok(&[&run[..], &[&line.replace("/go", "/run/go")]].concat());
     until("it has begun", || engine.ok(&["logs", "box"]) == "a line of some length");
@@ -199,7 +200,8 @@ fn no_room_for_a_log() {
     // No line is a half, and what comes when there is room again is whole.
     let logs = engine.ok(&["logs", "box"]);
     let (before, last) = logs.rsplit_once('\n').expect("more than a line");
-    assert!(before.lines().all(|line| line == "a line of some length"));
+    let odd: Vec<&str> = before.lines().filter(|line| *line != "a line of some length").collect();
+    assert_eq!(odd, [] as [&str; 0], "of {} lines", before.lines().count());
     assert_eq!(last, "the last");
     engine.ok(&["rm", "box"]);
 }
