@@ -146,5 +146,7 @@ pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
 /// What a failed command said, on one line.
 pub(crate) fn complaint(output: &Output) -> String {
     assert!(!output.status.success(), "it should have failed");
-    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    assert!(!said.is_empty(), "it failed without a word: {}", output.status);
+    said
 }
