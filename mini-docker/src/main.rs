@@ -18,7 +18,6 @@ fn main() -> ExitCode {
         terminal::restore();
         eprintln!("mini-docker: this is a bug of mini-docker's: {panic}");
     }));
-    // Where a broken pipe is to be an error, it is ignored again.
     chroot::program::end_when_nobody_reads();
     // The binary is also the one program in the built-in image.
     if std::env::args_os().next().is_some_and(|name| name == *format!("/{}", hello::PROGRAM)) {

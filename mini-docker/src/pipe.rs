@@ -2,8 +2,6 @@
 
 use std::io::{PipeReader, PipeWriter};
 
-use nix::sys::signal::{SigSet, Signal};
-
 use crate::error::{Error, Result};
 
 /// Lets `write` write, and `read` read what it has written, side by side; only the writer moves to another thread.
@@ -13,13 +11,7 @@ pub(crate) fn through<W: Send, R>(
 ) -> Result<(W, R)> {
     let (reader, writer) = std::io::pipe().map_err(|error| Error::kernel("make a pipe", error))?;
     std::thread::scope(|scope| {
-        let written = scope.spawn(|| {
-            // A command ends when nobody reads its output; that nobody reads this is an error.
-            let mut pipe = SigSet::empty();
-            pipe.add(Signal::SIGPIPE);
-            pipe.thread_block().map_err(|errno| Error::kernel("block a signal", errno))?;
-            write(writer)
-        });
+        let written = scope.spawn(|| write(writer));
         let read = read(reader);
         let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // The writer's complaint about a reader that is gone is only the echo of the reader's own.

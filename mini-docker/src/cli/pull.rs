@@ -10,7 +10,6 @@ use image_pull::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mini_docker::{Engine, Error, Result, events, hello};
-use nix::sys::signal::{SigHandler, Signal, signal};
 use overlay_layers::Digest;
 
 /// What `pull` takes.
@@ -122,10 +121,6 @@ fn pull(
     platform: Option<&Platform>,
     output: Output,
 ) -> Result<Reference> {
-    // A credential helper that does not read its input breaks a pipe; that is for the pull to judge.
-    // SAFETY: ignoring a signal installs no handler.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }
-        .map_err(|errno| Error::kernel("ignore broken pipes", errno))?;
     let options = image_pull::Options {
         platform: platform.cloned(),
         registries: registries(engine)?,

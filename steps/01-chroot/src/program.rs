@@ -132,11 +132,25 @@ impl Program {
 }
 
 /// Lets this process end when nobody reads what it prints any more, like any other command: Rust ignores SIGPIPE, and
-/// `chroot --dry-run … | head` would be a failed write.
+/// `chroot --dry-run … | head` would be a failed write. A broken pipe that leads elsewhere, to a child say, stays an error
+/// of whoever writes to it.
 pub fn end_when_nobody_reads() {
-    // SAFETY: the default action is no handler of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
-        .expect("SIGPIPE is a signal, and may have its default");
+    /// Called in the middle of a write. What it calls may be called there (`signal-safety(7)`).
+    extern "C" fn broken_pipe(signal: libc::c_int) {
+        for stream in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+            let mut stream = libc::pollfd { fd: stream, events: 0, revents: 0 };
+            // SAFETY: the one entry is on the stack; the signal waits until this handler has returned.
+            unsafe {
+                if libc::poll(&raw mut stream, 1, 0) == 1 && stream.revents & libc::POLLERR != 0 {
+                    libc::signal(signal, libc::SIG_DFL);
+                    libc::raise(signal);
+                }
+            }
+        }
+    }
+    // SAFETY: the handler above is one that may be called at any time.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::Handler(broken_pipe)) }
+        .expect("SIGPIPE is a signal, and may have a handler");
 }
 
 fn c_strings(texts: &[String]) -> Result<Vec<CString>, std::ffi::NulError> {

@@ -81,6 +81,7 @@ impl Hearing {
         let failed = |error| Error::kernel("hear from the container", error);
         let mut word = [0];
         match self.0.read(&mut word).map_err(failed)? {
+            // Its program has begun. Or it was killed just before: that is told from its end, as the program's would be.
             0 => return Ok(Heard::Ready),
             _ if word[0] == READY => return Ok(Heard::Ready),
             _ if word[0] == BUILT => return Ok(Heard::Built),

@@ -244,6 +244,14 @@ fn hooks_at_each_point() {
         assert_eq!(!output.status.success(), fails, "{}", String::from_utf8_lossy(&output.stderr));
         assert!(begin.elapsed() < std::time::Duration::from_secs(3));
     }
+
+    // Whoever kills the child while its parent prepares the start does not kill the parent, which has yet to write to it.
+    let mut bench = Bench::new();
+    let line = "kill -9 $(grep -o '\"pid\": *[0-9]*' | grep -o '[0-9]*'); sleep 0.2";
+    bench.set("/hooks/createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]));
+    let output = bench.run(&["run", "c"]);
+    assert_eq!(output.status.code(), Some(137), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(bench.ok(&["list", "-q"]), "");
 }
 
 #[test]

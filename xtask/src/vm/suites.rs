@@ -28,13 +28,8 @@ const SUITES: &[Suite] = &[
     // busybox has a `tar`, but it is not GNU's.
     Suite { folder: "steps/04-overlay-layers", only: &[], skip: &["gnu_tar"] },
     Suite { folder: "steps/09-user-namespace", only: &[], skip: &[] },
-    // The others compare it with programs that are not there. One test has failed here once in three times, without a
-    // word of the runtime's, and it is not known why.
-    Suite {
-        folder: "steps/10-runtime",
-        only: &["agent", "life", "namespaces"],
-        skip: &["umoci", "a_kernel_file_system_of_the_hosts_elsewhere"],
-    },
+    // The others compare it with programs that are not there.
+    Suite { folder: "steps/10-runtime", only: &["agent", "life", "namespaces"], skip: &["umoci"] },
     // Those that need no registry, and no programs for networks; `delegation` is for this machine alone.
     Suite {
         folder: "tests",
