@@ -7,6 +7,7 @@ mod exec;
 mod features;
 mod freeze;
 mod kill;
+mod lazy;
 mod list;
 mod log;
 mod ps;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use lazy::Lazy;
 use nix::unistd::geteuid;
 use runtime::state::Folder;
 use runtime::{Error, Result, hooks};
@@ -63,21 +65,36 @@ pub(crate) struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    Create(create::Create),
-    Start(start::Start),
-    State(state::State),
-    Kill(kill::Kill),
-    Delete(delete::Delete),
-    Run(run::Run),
-    Exec(exec::Exec),
-    Ps(ps::Ps),
-    Pause(freeze::Pause),
-    Resume(freeze::Resume),
-    Update(update::Update),
-    Events(events::Events),
-    List(list::List),
-    Spec(spec::Spec),
-    Features(features::Features),
+    /// Create a container, which waits for its start
+    Create(Lazy<create::Create>),
+    /// Start a container that was created
+    Start(Lazy<start::Start>),
+    /// Print a container's state as JSON
+    State(Lazy<state::State>),
+    /// Send a signal to a container
+    Kill(Lazy<kill::Kill>),
+    /// Remove a container that has ended
+    Delete(Lazy<delete::Delete>),
+    /// Create a container, start it, and wait for its end
+    Run(Lazy<run::Run>),
+    /// Run one more process in a container
+    Exec(Lazy<exec::Exec>),
+    /// List the processes of a container
+    Ps(Lazy<ps::Ps>),
+    /// Stop all processes of a container where they are
+    Pause(Lazy<freeze::Pause>),
+    /// Let them go on
+    Resume(Lazy<freeze::Resume>),
+    /// Change a container's limits
+    Update(Lazy<update::Update>),
+    /// Print what a container uses
+    Events(Lazy<events::Events>),
+    /// List containers
+    List(Lazy<list::List>),
+    /// Write a config.json to begin with
+    Spec(Lazy<spec::Spec>),
+    /// Print what this runtime can do
+    Features(Lazy<features::Features>),
 }
 
 /// How a list is printed.
@@ -126,21 +143,21 @@ impl Cli {
 impl Command {
     fn run(self, global: &Global) -> Result<u8> {
         match self {
-            Self::Create(create) => create.run(global).map(|()| 0),
-            Self::Start(start) => start.run(global).map(|()| 0),
-            Self::State(state) => state.run(global).map(|()| 0),
-            Self::Kill(kill) => kill.run(global).map(|()| 0),
-            Self::Delete(delete) => delete.run(global).map(|()| 0),
-            Self::Run(run) => run.run(global),
-            Self::Exec(exec) => exec.run(global),
-            Self::Ps(ps) => ps.run(global).map(|()| 0),
-            Self::Pause(pause) => pause.run(global).map(|()| 0),
-            Self::Resume(resume) => resume.run(global).map(|()| 0),
-            Self::Update(update) => update.run(global).map(|()| 0),
-            Self::Events(events) => events.run(global).map(|()| 0),
-            Self::List(list) => list.run(global).map(|()| 0),
-            Self::Spec(spec) => spec.run().map(|()| 0),
-            Self::Features(features) => features.run(hooks::OCI_VERSION).map(|()| 0),
+            Self::Create(Lazy(create)) => create.run(global).map(|()| 0),
+            Self::Start(Lazy(start)) => start.run(global).map(|()| 0),
+            Self::State(Lazy(state)) => state.run(global).map(|()| 0),
+            Self::Kill(Lazy(kill)) => kill.run(global).map(|()| 0),
+            Self::Delete(Lazy(delete)) => delete.run(global).map(|()| 0),
+            Self::Run(Lazy(run)) => run.run(global),
+            Self::Exec(Lazy(exec)) => exec.run(global),
+            Self::Ps(Lazy(ps)) => ps.run(global).map(|()| 0),
+            Self::Pause(Lazy(pause)) => pause.run(global).map(|()| 0),
+            Self::Resume(Lazy(resume)) => resume.run(global).map(|()| 0),
+            Self::Update(Lazy(update)) => update.run(global).map(|()| 0),
+            Self::Events(Lazy(events)) => events.run(global).map(|()| 0),
+            Self::List(Lazy(list)) => list.run(global).map(|()| 0),
+            Self::Spec(Lazy(spec)) => spec.run().map(|()| 0),
+            Self::Features(Lazy(features)) => features.run(hooks::OCI_VERSION).map(|()| 0),
         }
     }
 }
