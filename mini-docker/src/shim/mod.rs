@@ -312,7 +312,8 @@ impl Shim<'_> {
 
     /// Whether the container is to be started again after this end.
     fn is_to_restart(&self, exit: Exit) -> Result<bool> {
-        if self.state.stopped_by_hand {
+        // What removes itself has no policy, and cannot be given one.
+        if self.state.stopped_by_hand || self.container.host_config.auto_remove {
             return Ok(false);
         }
         // The policy may have been changed meanwhile.
