@@ -83,7 +83,7 @@ impl Running {
             shared_memory = shared_memory.or(neighbour.shared_memory()?);
         }
         let program = if launch.plan.init { Some(own_program::open()?) } else { None };
-        let inputs = Inputs { streams, joins: neighbours, shared_memory, program, fifo: None };
+        let inputs = Inputs { streams, joins: neighbours, network: None, shared_memory, program, fifo: None };
         let (child, live) = runtime::start(&launch.plan, inputs, |child| {
             wiring.as_ref().map_or(Ok(Live::default()), |wiring| wiring.connect(child.as_fd()))
         })?;

@@ -33,6 +33,8 @@ pub(crate) struct Wires<'a> {
     pub(crate) streams: Streams,
     /// The namespaces that it joins.
     pub(crate) joins: &'a [&'a Join],
+    /// Its network namespace, if that was made ahead.
+    pub(crate) network: Option<OwnedFd>,
     /// The root, if it was made outside because the container's own root could not.
     pub(crate) tree: Option<OwnedFd>,
     /// The trees of [`Plan::given`], in that order.
@@ -57,6 +59,7 @@ impl Wires<'_> {
         all.extend(
             self.tree
                 .iter()
+                .chain(&self.network)
                 .chain(&self.shared_memory)
                 .chain(&self.program)
                 .chain(&self.fifo)
@@ -74,12 +77,23 @@ pub(crate) fn run(plan: &Plan, wires: Wires<'_>) -> u8 {
         return wires.report.fail(&error.into());
     }
     drop(kept);
-    let Wires { report, mut gate, streams, joins, tree, given, shared_memory, program, fifo, mut agent } =
-        wires;
+    let Wires {
+        report,
+        mut gate,
+        streams,
+        joins,
+        network,
+        tree,
+        given,
+        shared_memory,
+        program,
+        fifo,
+        mut agent,
+    } = wires;
     let prepared = agent
         .as_mut()
         .map_or(Ok(()), Agent::introduce)
-        .and_then(|()| enter_namespaces(plan, &report, joins))
+        .and_then(|()| enter_namespaces(plan, &report, joins, network))
         .and_then(|()| enter_root(plan, &report, &mut gate, Trees { root: tree, given, shared_memory }))
         .and_then(|Passed { filter, state }| {
             let identity = settle(&plan.process, streams, true)?;
@@ -116,7 +130,7 @@ struct Passed {
 }
 
 /// Sets up what is this process's own, while the host's files are still there.
-fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join]) -> Result<()> {
+fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join], network: Option<OwnedFd>) -> Result<()> {
     if plan.dies_with_parent {
         die_with_parent()?;
         parent_lives(report)?;
@@ -137,7 +151,9 @@ fn enter_namespaces(plan: &Plan, report: &Report, joins: &[&Join]) -> Result<()>
         rustix::system::setdomainname(name.as_bytes())
             .map_err(|errno| Error::kernel(format!("set the domain name to {name}"), errno))?;
     }
-    if plan.namespaces.contains(Namespaces::NET) {
+    if let Some(network) = network {
+        join::join(network.as_fd(), Namespaces::NET)?;
+    } else if plan.namespaces.contains(Namespaces::NET) {
         networking::link::loopback_up(&networking::Socket::open()?)?;
     }
     sysctls::apply(&plan.sysctls)?;

@@ -15,6 +15,7 @@ use crate::config::{Config, Facts};
 use crate::error::{Error, Result};
 use crate::exec::Target;
 use crate::hooks::{self, Hooks, Subject};
+use crate::network::Network;
 use crate::plan::Plan;
 use crate::start::{Inputs, Streams, end, start};
 use crate::state::{Folder, Held, Record, process};
@@ -92,9 +93,16 @@ impl Container {
         request: &Request,
         streams: impl FnOnce(&Config) -> Result<Streams>,
     ) -> Result<(Self, Child)> {
+        // Nearly all have one, so this need not wait for what the config says.
+        let network = if geteuid().is_root() { Some(Network::begin()?) } else { None };
         let path = request.bundle.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))?;
         let config = Config::parse(&text)?;
+        let network = match network {
+            // Whether it could be made is of no interest then. But who has several threads cannot enter a user namespace.
+            Some(network) if !config.makes_network() => network.get().ok().and(None),
+            network => network,
+        };
         let mountinfo = chroot::mount::mountinfo()?;
         let hierarchy = hierarchy(&mountinfo)?;
         let record = Record {
@@ -121,7 +129,7 @@ impl Container {
         let streams = streams(&config)?;
         let held = folder.create(&request.id)?;
         let mut container = Self { held, record, config: Some(config), hierarchy };
-        let made = container.begin(&text, &plan, streams, request.waits);
+        let made = container.begin(&text, &plan, (streams, network), request.waits);
         match made {
             Ok(child) => {
                 if !request.waits {
@@ -139,7 +147,13 @@ impl Container {
         }
     }
 
-    fn begin(&mut self, config: &str, plan: &Plan, streams: Streams, waits: bool) -> Result<Child> {
+    fn begin(
+        &mut self,
+        config: &str,
+        plan: &Plan,
+        (streams, network): (Streams, Option<Network>),
+        waits: bool,
+    ) -> Result<Child> {
         if let Some(cgroup) = plan.cgroup.as_ref().filter(|cgroup| cgroup.exists())
             && !cgroup.processes()?.is_empty()
         {
@@ -150,7 +164,7 @@ impl Container {
         self.held.keep_config(config)?;
         self.held.write(&self.record)?;
         let fifo = if waits { Some(self.held.make_fifo()?) } else { None };
-        let inputs = Inputs { streams, joins: &[], shared_memory: None, program: None, fifo };
+        let inputs = Inputs { streams, joins: &[], network, shared_memory: None, program: None, fifo };
         let (child, ()) = start(plan, inputs, |_| Ok::<_, Error>(()))?;
         self.record.pid = child.pid().as_raw();
         let recorded = process(child.pid())

@@ -16,6 +16,7 @@
 //! | `talk` | how the two talk |
 //! | [`hooks`] | programs of others on the way |
 //! | [`join`] | namespaces that exist already |
+//! | [`mod@network`] | one that is made ahead |
 //! | [`users`] | whom the program runs as |
 //! | [`confinement`] | capabilities, filters, `no_new_privs`, security modules |
 //! | `agent` | whoever is asked about system calls |
@@ -37,6 +38,7 @@ pub mod hooks;
 pub mod init;
 pub mod join;
 pub mod keyring;
+pub mod network;
 pub mod own_program;
 pub mod plan;
 mod process;

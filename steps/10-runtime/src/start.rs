@@ -14,6 +14,7 @@ use crate::child::{self, Wires};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Hooks};
 use crate::join::Join;
+use crate::network::Network;
 use crate::own_program;
 use crate::plan::{Base, Given, Plan};
 use crate::talk::{self, Heard, Hearing, Opener};
@@ -26,6 +27,9 @@ pub struct Inputs<'a> {
     pub streams: Streams,
     /// The namespaces that it joins.
     pub joins: &'a [Join],
+    /// Its network namespace, if that was begun ahead. Only for a plan with one, and without a user namespace, to which it
+    /// would have to belong.
+    pub network: Option<Network>,
     /// Another container's `/dev/shm`, if it shares that ([`Join::shared_memory`]).
     pub shared_memory: Option<OwnedFd>,
     /// This binary ([`crate::own_program`]), if it is to be process 1.
@@ -79,16 +83,19 @@ pub fn start<T, E: From<Error>>(
     // Where the kernel can put the child into its cgroup by itself (v2), it starts inside, unless it is started by one who
     // may not write there, from within a user namespace. On v1 it moves itself, and the half a dozen directories are made
     // while it mounts its layers. Its filter, and what is the caller's to make, take shape while it is busy with the other
-    // mounts.
-    let early = plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
+    // mounts. What waits for a network has time for the cgroup before.
+    let early = inputs.network.is_some()
+        || plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
-    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
+    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|()| {
         gate.admit();
         let connected = connect(&child)?;
-        Ok((connected, tracer, plan.process.confinement.filter()?))
+        let filter = plan.process.confinement.filter()?;
+        let tracer = if own_program::is_read_only()? { None } else { Some(Tracer::follow(child.pid())?) };
+        Ok((connected, filter, tracer))
     });
     let started = match prepared {
-        Ok((connected, tracer, filter)) => {
+        Ok((connected, filter, tracer)) => {
             let state = plan.subject.state("creating", child.pid().as_raw());
             gate.open(filter.as_ref(), &state);
             hear(&mut report, plan, &mut gate, &state)
@@ -139,7 +146,8 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     let entered = plan.cgroup.as_ref().filter(|_| early);
     let directory = entered.map(Cgroup::directory).transpose()?.flatten();
     let directory = directory.as_ref().map(AsFd::as_fd);
-    let Inputs { streams, joins, shared_memory, program, fifo } = inputs;
+    let Inputs { streams, joins, network, shared_memory, program, fifo } = inputs;
+    let network = network.map(Network::get).transpose()?;
     let named = plan.joined.iter().map(|(kind, path)| Join::open(*kind, path)).collect::<Result<Vec<_>>>()?;
     let joins: Vec<&Join> = joins.iter().chain(&named).collect();
     // As by anybody on the host: another machine is in its network.
@@ -150,11 +158,16 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     let home = Home::leave(plan, if inside.is_some() { &[] } else { &joins })?;
     let (before, joins): (&[&Join], &[&Join]) =
         if plan.maps.is_some() { (&joins, &[]) } else { (&[], &joins) };
+    // The cgroup namespace is not the clone's to make: its root is the cgroup of the process that makes it, so the child
+    // makes it, inside its cgroup.
+    let own = plan.namespaces.without(Namespaces::CGROUP | Namespaces::TIME);
+    let own = if network.is_some() { own.without(Namespaces::NET) } else { own };
     let mut wires = Wires {
         report: report_child,
         gate: gate_child,
         streams,
         joins,
+        network,
         tree: None,
         given,
         shared_memory,
@@ -162,9 +175,6 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
         fifo,
         agent,
     };
-    // The cgroup namespace is not the clone's to make: its root is the cgroup of the process that makes it, so the child
-    // makes it, inside its cgroup.
-    let own = plan.namespaces.without(Namespaces::CGROUP | Namespaces::TIME);
     let child = match &plan.maps {
         Some(_) if let Some(inside) = inside => {
             let others = before.iter().filter(|join| join.namespaces() != Namespaces::USER);
@@ -196,9 +206,8 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     Ok(Started { child, report, gate })
 }
 
-/// Makes what the child needs from outside, and has it traced if it could reach this binary.
-fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<Option<Tracer>> {
-    let tracer = if own_program::is_read_only()? { None } else { Some(Tracer::follow(child.pid())?) };
+/// Makes what the child needs from outside.
+fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<()> {
     if !early {
         furnish(plan)?;
     }
@@ -208,7 +217,7 @@ fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<Option<Tracer>> {
     if let Some(score) = plan.process.oom_score_adj {
         set_oom_score(child, score)?;
     }
-    Ok(tracer)
+    Ok(())
 }
 
 /// Makes the container's cgroup with its limits, if it has one.

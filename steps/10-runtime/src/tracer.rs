@@ -6,7 +6,7 @@
 //! the kernel stops it ahead of the program's first instruction (`PTRACE_O_TRACEEXEC`, `ptrace(2)`). What is mapped
 //! into it then is what runs, and the parent looks whether this binary is among it.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,11 @@ use crate::own_program;
 
 /// A child that is held at its `execve`. If this process ends before that, so does the child.
 #[derive(Debug)]
-pub(crate) struct Tracer(Pid);
+pub(crate) struct Tracer {
+    child: Pid,
+    /// What it must not become.
+    own: File,
+}
 
 impl Tracer {
     /// Begins to trace `child`, which has a while to go until its program.
@@ -29,7 +33,8 @@ impl Tracer {
     pub(crate) fn follow(child: Pid) -> Result<Self> {
         let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
         match ptrace(libc::PTRACE_SEIZE, child, options) {
-            Ok(()) => Ok(Self(child)),
+            // Who it is, is found out now: later the child would wait for it.
+            Ok(()) => Ok(Self { child, own: own()? }),
             Err(error) => Err(own_program::again(&lost(error).to_string())),
         }
     }
@@ -42,7 +47,7 @@ impl Tracer {
     pub(crate) fn let_go(self) -> Result<()> {
         // Without NOWAIT, an end would be ours, and nobody else could wait for it.
         let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
-        let pid = rustix::process::Pid::from_raw(self.0.as_raw()).expect("a child's number is not 0");
+        let pid = rustix::process::Pid::from_raw(self.child.as_raw()).expect("a child's number is not 0");
         loop {
             let status = match waitid(WaitId::Pid(pid), options) {
                 Err(Errno::INTR) => continue,
@@ -54,14 +59,14 @@ impl Tracer {
                 // A signal is on its way to the child, and is passed on. A group's stop is none.
                 Some(stop) => {
                     let signal = if stop >> 8 == 0 { stop } else { 0 };
-                    ptrace(libc::PTRACE_CONT, self.0, signal).map_err(lost)?;
+                    ptrace(libc::PTRACE_CONT, self.child, signal).map_err(lost)?;
                 }
             }
         }
-        if mapped(self.0)?.contains(&own()?) {
+        if mapped(self.child)?.contains(&self.own) {
             return Err(own_program::again("the program would be run by this binary"));
         }
-        ptrace(libc::PTRACE_DETACH, self.0, 0).map_err(lost)
+        ptrace(libc::PTRACE_DETACH, self.child, 0).map_err(lost)
     }
 }
 
@@ -82,8 +87,11 @@ fn mapped(process: Pid) -> Result<Vec<File>> {
     Ok(read(&path)?.lines().filter_map(mapping).map(|(_, file)| file).collect())
 }
 
+/// Reads one of the kernel's files in one go: the kernel makes its text anew for each that reads a part of it.
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))
+    let mut text = String::with_capacity(1 << 14);
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| Error::file("read", path, error))
 }
 
 /// Reads a line of `proc_pid_maps(5)`: `08048000-08056000 r-xp 00000000 03:0c 64593 /usr/sbin/gpm`.

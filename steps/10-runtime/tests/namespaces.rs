@@ -91,6 +91,21 @@ fn a_user_namespace_that_is_there() {
     );
 }
 
+/// The network is one of its own, with a loopback interface that is up, or the host's, as the config has it.
+#[test]
+fn a_network_of_its_own_or_the_hosts() {
+    let mut bench =
+        Bench::sh("readlink /proc/self/ns/net; cat /sys/class/net/lo/operstate; ls /sys/class/net");
+    let host = fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+    let own = bench.ok(&["run", "c"]);
+    assert!(!own.contains(&host), "{own}");
+    // "unknown" is what a loopback interface is when it is up.
+    assert!(own.ends_with("\nunknown\nlo\n"), "{own}");
+    bench.set("/process/args", json!(["readlink", "/proc/self/ns/net"]));
+    bench.set("/linux/namespaces", json!(["mount", "pid", "uts", "ipc"].map(|kind| json!({"type": kind}))));
+    assert_eq!(bench.ok(&["run", "c"]), format!("{host}\n"));
+}
+
 /// Root of a user namespace may not mount a sysfs of the host's network; it does not get the host's directory in its place.
 #[test]
 fn a_kernel_file_system_of_the_hosts_elsewhere() {

@@ -131,6 +131,11 @@ impl Config {
         })
     }
 
+    /// Whether the container gets a network namespace that belongs to the user namespace which its maker is in.
+    pub(crate) fn makes_network(&self) -> bool {
+        namespaces::makes_network(&self.document.linux)
+    }
+
     /// The path of the user namespace that is joined, if one is.
     pub fn user_namespace(&self) -> Option<&Path> {
         namespaces::user(&self.document.linux)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pid_namespace::Namespaces;
 use user_namespace::{IdMap, IdMaps, Range};
 
-use super::document::{IdMapping, Linux};
+use super::document::{IdMapping, Linux, Namespace};
 use super::{absolute, at};
 use crate::error::Result;
 
@@ -82,6 +82,14 @@ impl Chosen {
 pub(super) fn user(linux: &Linux) -> Option<&Path> {
     let user = linux.namespaces.iter().find(|namespace| namespace.r#type == "user");
     user.and_then(|namespace| namespace.path.as_deref()).filter(|path| *path != Path::new(""))
+}
+
+/// Whether there is a network namespace to be made, and no user namespace for it to belong to.
+pub(super) fn makes_network(linux: &Linux) -> bool {
+    let made = |namespace: &Namespace| {
+        namespace.r#type == "network" && namespace.path.as_deref().is_none_or(|path| path == Path::new(""))
+    };
+    linux.namespaces.iter().any(made) && linux.namespaces.iter().all(|namespace| namespace.r#type != "user")
 }
 
 /// Reads them. `user` has the maps of the user namespace that is joined, if there is one.
