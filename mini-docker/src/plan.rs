@@ -81,6 +81,11 @@ impl Launch {
     pub fn is_exposed(&self) -> bool {
         self.starts_again || self.plan.is_exposed()
     }
+
+    /// Whether it has a network namespace of its own that belongs to the user namespace which the engine is in.
+    pub fn takes_network(&self) -> bool {
+        self.plan.namespaces.contains(Namespaces::NET) && self.plan.maps.is_none()
+    }
 }
 
 /// What a program in a terminal is told about that.

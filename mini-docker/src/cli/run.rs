@@ -72,12 +72,14 @@ impl Options {
             session.require_terminal()?;
         }
         let (name, _) = self.settings.image_and_command()?;
+        // First what takes longest, on another processor.
+        let network = engine.make_network(self.settings.network())?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
         let detach = self.detach;
         let request = self.settings.request(&std::env::current_dir().map_err(here)?, !detach)?;
-        let created = engine.create(&image, &hold, request)?;
+        let created = engine.create(&image, &hold, request)?.with_network(network);
         drop(hold);
         let (container, warnings) = (created.container.clone(), created.warnings().to_owned());
 

@@ -35,7 +35,7 @@ impl Engine {
         self.containers.settle(&held)?;
         let launch = self.launch(&container)?;
         self.containers.resume(&held)?;
-        Ok(Some(Created { container, held, launch, is_new: false }))
+        Ok(Some(Created { container, held, launch, is_new: false, network: None }))
     }
 
     /// Holds a container that does not run, so that nobody starts it meanwhile. `None` if it runs.

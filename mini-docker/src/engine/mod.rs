@@ -18,6 +18,7 @@ use cgroups::Hierarchy;
 use image_pull::{Hold, Image, Reference, Removal, Store};
 use overlay_layers::{ChainId, Marks};
 use pid_namespace::Namespaces;
+use runtime::network::Network;
 use runtime::own_program;
 use runtime::{Given, Join};
 use user_namespace::IdMaps;
@@ -73,9 +74,17 @@ pub struct Created {
     launch: Launch,
     /// Whether nobody has heard of it yet.
     is_new: bool,
+    /// Its network namespace, if that is on its way.
+    network: Option<Network>,
 }
 
 impl Created {
+    /// Gives it the network namespace that [`Engine::make_network`] has begun.
+    #[must_use]
+    pub fn with_network(self, network: Option<Network>) -> Self {
+        Self { network, ..self }
+    }
+
     /// What the user asked for and does not get in full.
     pub fn warnings(&self) -> &[String] {
         &self.launch.warnings
@@ -143,7 +152,7 @@ impl Engine {
     pub fn create(&self, image: &Image, _hold: &Hold, request: Request) -> Result<Created> {
         let held = self.containers.begin()?;
         match self.create_in(image, request, &held) {
-            Ok((container, launch)) => Ok(Created { container, held, launch, is_new: true }),
+            Ok((container, launch)) => Ok(Created { container, held, launch, is_new: true, network: None }),
             Err(error) => {
                 self.containers.remove(held)?;
                 Err(error)
@@ -228,8 +237,18 @@ impl Engine {
     /// Starts a container. What its shim says, from its start on, comes through the connection. If `attached`, that
     /// includes the container's output; `size` is that of the user's terminal, lines and columns.
     pub fn start(&self, created: Created, attached: bool, size: Option<(u16, u16)>) -> Result<Connection> {
-        let Created { container, held, mut launch, is_new } = created;
-        let supplies = match protect(&launch).and_then(|()| self.supply(&container, &mut launch)) {
+        let Created { container, held, mut launch, is_new, network } = created;
+        let supplied = protect(&launch).and_then(|()| {
+            let supplies = self.supply(&container, &mut launch)?;
+            match network.filter(|_| launch.takes_network()).map(Network::get).transpose() {
+                Ok(network) => Ok(Supplies { network, ..supplies }),
+                Err(error) => {
+                    self.networks.release(&container.id, &self.containers.exec_directory(&container.id))?;
+                    Err(error.into())
+                }
+            }
+        });
+        let supplies = match supplied {
             Ok(supplies) => supplies,
             Err(error) if container.host_config.auto_remove => {
                 let held = self.containers.retire(held)?;
@@ -261,7 +280,14 @@ impl Engine {
         if let (Some(_), Some(cgroup)) = (&self.rootless, &launch.plan.cgroup) {
             delegated::record(&self.containers.exec_directory(&container.id), cgroup.hierarchy())?;
         }
-        Ok(Supplies { neighbours, wiring: self.wire(container)? })
+        Ok(Supplies { neighbours, wiring: self.wire(container)?, network: None })
+    }
+
+    /// Begins to make the network namespace of a container that is about to be created, for the network that the user asks
+    /// for (empty without a choice), if it is likely to need one. Whether it does, its record says.
+    pub fn make_network(&self, mode: &str) -> Result<Option<Network>> {
+        let shared = mode == "host" || mode.starts_with("container:");
+        Ok(if shared || self.remap.is_some() { None } else { Some(Network::begin()?) })
     }
 
     /// The descriptors that a shim needs of the engine's.

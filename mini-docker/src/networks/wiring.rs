@@ -449,21 +449,20 @@ impl Wiring {
         self.reservations.iter().map(|reservation| reservation.socket.as_fd())
     }
 
-    /// Makes the connections of the process behind `process`.
-    pub fn connect(&self, process: BorrowedFd<'_>) -> Result<Live> {
+    /// Makes the connections of the network namespace behind `namespace`.
+    pub fn connect(&self, namespace: BorrowedFd<'_>) -> Result<Live> {
         let mut live = Live::default();
         let host = Socket::open()?;
-        let namespace = netns::of(process)?;
-        let inside = Socket::open_in(namespace.as_fd())?;
+        let inside = Socket::open_in(namespace)?;
         for Plug { network, attachment } in &self.plugs {
             live.late.extend(self.networks.ensure(&host, network)?);
-            plug_in(attachment, &host, &inside, namespace.as_fd())?;
+            plug_in(attachment, &host, &inside, namespace)?;
         }
         if !self.connections.ports.is_empty() {
             live.late.push(self.networks.publish(&self.connections.ports)?);
         }
         if self.connections.have_names() {
-            live.names = Some(name_server(namespace.as_fd(), &self.servers)?);
+            live.names = Some(name_server(namespace, &self.servers)?);
         }
         Ok(live)
     }

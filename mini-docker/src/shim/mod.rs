@@ -17,7 +17,7 @@ mod traffic;
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -73,11 +73,14 @@ pub struct Supplies {
     pub neighbours: Vec<Join>,
     /// What it has claimed of networks, if anything.
     pub wiring: Option<Wiring>,
+    /// Its network namespace, if that was made ahead. A second start has none.
+    pub network: Option<OwnedFd>,
 }
 
 impl Supplies {
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.neighbours.iter().map(AsFd::as_fd).chain(self.wiring.iter().flat_map(Wiring::descriptors))
+        let wired = self.wiring.iter().flat_map(Wiring::descriptors);
+        self.neighbours.iter().map(AsFd::as_fd).chain(self.network.iter().map(AsFd::as_fd)).chain(wired)
     }
 }
 
@@ -196,8 +199,8 @@ struct Run {
 
 impl Shim<'_> {
     /// Starts the container. If that fails, nothing is left of the attempt.
-    fn run(&mut self, launch: Launch, supplies: Supplies, size: Option<(u16, u16)>) -> Result<Run> {
-        let started = Running::start(self.engine, &self.container, &launch, &supplies, size);
+    fn run(&mut self, launch: Launch, mut supplies: Supplies, size: Option<(u16, u16)>) -> Result<Run> {
+        let started = Running::start(self.engine, &self.container, &launch, &mut supplies, size);
         match started.and_then(|running| self.record_start(running)) {
             Ok(running) => Ok(Run { launch, running, supplies }),
             Err(error) => {

@@ -1,14 +1,16 @@
 //! A container that runs, seen from its shim: what comes from where, and goes to whom.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use cgroups::{Cgroup, Shortage};
 use networking::dns::Server;
+use networking::netns;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use pid_namespace::Exit;
+use runtime::network::Network;
 use runtime::{Inputs, own_program};
 use user_namespace::IdMaps;
 
@@ -66,11 +68,12 @@ impl Running {
         engine: &Engine,
         container: &Container,
         launch: &Launch,
-        supplies: &Supplies,
+        supplies: &mut Supplies,
         size: Option<(u16, u16)>,
     ) -> Result<Self> {
         let containers = engine.containers();
-        let Supplies { neighbours, wiring } = supplies;
+        let network = supplies.network.take();
+        let Supplies { neighbours, wiring, .. } = &*supplies;
         let log = Writer::open(&containers.log(&launch.id), launch.log.clone())?;
         let owner = launch.plan.maps.as_ref().map(IdMaps::root).transpose()?;
         let (streams, pending) = if launch.tty {
@@ -83,9 +86,15 @@ impl Running {
             shared_memory = shared_memory.or(neighbour.shared_memory()?);
         }
         let program = if launch.plan.init { Some(own_program::open()?) } else { None };
-        let inputs = Inputs { streams, joins: neighbours, network: None, shared_memory, program, fifo: None };
+        let made = network.as_ref().map(OwnedFd::try_clone).transpose();
+        let made = made.map_err(|error| Error::kernel("copy a descriptor", error))?;
+        let network = network.map(Network::Made);
+        let inputs = Inputs { streams, joins: neighbours, network, shared_memory, program, fifo: None };
         let (child, live) = runtime::start(&launch.plan, inputs, |child| {
-            wiring.as_ref().map_or(Ok(Live::default()), |wiring| wiring.connect(child.as_fd()))
+            let Some(wiring) = wiring else { return Ok(Live::default()) };
+            // Not by way of the child, which may still be in the host's.
+            let namespace = made.map_or_else(|| netns::of(child.as_fd()), Ok)?;
+            wiring.connect(namespace.as_fd())
         })?;
         let ends = match pending.take() {
             Ok(ends) => ends,
@@ -247,7 +256,7 @@ impl Running {
     /// The container is in other networks now: gives it a name server, if there are names, and it has none yet.
     fn learn_names(&mut self, servers: &[IpAddr]) -> Result<()> {
         if self.live.names.is_none() && Connections::read(&self.directory)?.have_names() {
-            let namespace = networking::netns::of(self.traffic.child.as_fd())?;
+            let namespace = netns::of(self.traffic.child.as_fd())?;
             self.live.names = Some(wiring::name_server(namespace.as_fd(), servers)?);
         }
         Ok(())

@@ -15,7 +15,12 @@ use crate::error::{Error, Result};
 
 /// A new network namespace, whose loopback interface is up.
 #[derive(Debug)]
-pub struct Network(JoinHandle<Result<OwnedFd>>);
+pub enum Network {
+    /// A thread makes it.
+    Underway(JoinHandle<Result<OwnedFd>>),
+    /// It is there.
+    Made(OwnedFd),
+}
 
 impl Network {
     /// Begins to make it. From here until [`Self::get`] this process has one thread more.
@@ -29,12 +34,16 @@ impl Network {
         let thread = std::thread::Builder::new().spawn(make);
         let thread = thread.map_err(|error| Error::kernel("start a thread", error))?;
         send_away(&thread);
-        Ok(Self(thread))
+        Ok(Self::Underway(thread))
     }
 
     /// Waits until it is there.
     pub fn get(self) -> Result<OwnedFd> {
-        let made = self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let thread = match self {
+            Self::Made(network) => return Ok(network),
+            Self::Underway(thread) => thread,
+        };
+        let made = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         tracing::info!("unshare: a network namespace, made by a thread meanwhile");
         Ok(made)
     }

@@ -27,7 +27,7 @@ pub struct Inputs<'a> {
     pub streams: Streams,
     /// The namespaces that it joins.
     pub joins: &'a [Join],
-    /// Its network namespace, if that was begun ahead. Only for a plan with one, and without a user namespace, to which it
+    /// Its network namespace, if that was made ahead. Only for a plan with one, and without a user namespace, to which it
     /// would have to belong.
     pub network: Option<Network>,
     /// Another container's `/dev/shm`, if it shares that ([`Join::shared_memory`]).
@@ -84,7 +84,7 @@ pub fn start<T, E: From<Error>>(
     // may not write there, from within a user namespace. On v1 it moves itself, and the half a dozen directories are made
     // while it mounts its layers. Its filter, and what is the caller's to make, take shape while it is busy with the other
     // mounts. What waits for a network has time for the cgroup before.
-    let early = inputs.network.is_some()
+    let early = matches!(inputs.network, Some(Network::Underway(_)))
         || plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
     let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|()| {

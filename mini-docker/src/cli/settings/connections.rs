@@ -26,7 +26,7 @@ pub(crate) struct Connections {
     expose: Vec<String>,
     /// A network to be in: "bridge", one of yours, "none", "host", or that of "container:NAME|ID"
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    network: Vec<String>,
+    pub(super) network: Vec<String>,
     /// Another name in the network
     #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
     network_alias: Vec<String>,

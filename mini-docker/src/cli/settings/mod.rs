@@ -120,6 +120,11 @@ impl Settings {
         Ok((image.clone(), Some(command.to_vec()).filter(|words| !words.is_empty())))
     }
 
+    /// The network that the user asks for first; empty without a choice.
+    pub(super) fn network(&self) -> &str {
+        self.connections.network.first().map_or("", String::as_str)
+    }
+
     /// The streams that a command which stays with the container is attached to.
     pub(super) fn streams(&self) -> Attached {
         Attached::to(&self.attach, self.interactive)
