@@ -83,7 +83,7 @@ terminal
 # bash --norc -i
 bash-5.2# ⌃D
 exit
-# echo waits; sleep 1000
+# sh -c 'echo waits; exec sleep 1000'
 waits
 ⌃C
 [exit 130]

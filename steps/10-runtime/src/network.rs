@@ -26,6 +26,7 @@ impl Network {
     /// Begins to make it. From here until [`Self::get`] this process has one thread more.
     pub fn begin() -> Result<Self> {
         let make = || {
+            tracing::info!("unshare: a network namespace, for the child to join");
             unshare(CloneFlags::CLONE_NEWNET)
                 .map_err(|errno| Error::kernel("make a network namespace", errno))?;
             link::loopback_up(&Socket::open()?)?;
@@ -39,13 +40,10 @@ impl Network {
 
     /// Waits until it is there.
     pub fn get(self) -> Result<OwnedFd> {
-        let thread = match self {
-            Self::Made(network) => return Ok(network),
-            Self::Underway(thread) => thread,
-        };
-        let made = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        tracing::info!("unshare: a network namespace, made by a thread meanwhile");
-        Ok(made)
+        match self {
+            Self::Made(network) => Ok(network),
+            Self::Underway(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
     }
 }
 
