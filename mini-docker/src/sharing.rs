@@ -64,7 +64,7 @@ impl Sharing {
         })
     }
 
-    /// The kinds that `clone3` makes. The cgroup namespace is not among them: its root is the cgroup of the process that
+    /// The kinds that are made before the child begins. The cgroup namespace is not among them: its root is the cgroup of the process that
     /// makes it, so the child makes it, inside its cgroup.
     pub fn own(&self) -> Namespaces {
         self.kinds().into_iter().fold(Namespaces::MOUNT, |set, (kind, share)| match share {

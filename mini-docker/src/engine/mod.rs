@@ -240,8 +240,8 @@ impl Engine {
         let Created { container, held, mut launch, is_new, network } = created;
         let supplied = protect(&launch).and_then(|()| {
             let supplies = self.supply(&container, &mut launch)?;
-            match network.filter(|_| launch.takes_network()).map(Network::get).transpose() {
-                Ok(network) => Ok(Supplies { network, ..supplies }),
+            match network.map(Network::get).transpose() {
+                Ok(made) => Ok(Supplies { network: made.filter(|_| launch.takes_network()), ..supplies }),
                 Err(error) => {
                     self.networks.release(&container.id, &self.containers.exec_directory(&container.id))?;
                     Err(error.into())

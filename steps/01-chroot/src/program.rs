@@ -137,11 +137,14 @@ impl Program {
 pub fn end_when_nobody_reads() {
     /// Called in the middle of a write. What it calls may be called there (`signal-safety(7)`).
     extern "C" fn broken_pipe(signal: libc::c_int) {
+        // POLLERR is what a pipe without a reader has, and POLLHUP a socket.
         for stream in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
             let mut stream = libc::pollfd { fd: stream, events: 0, revents: 0 };
             // SAFETY: the one entry is on the stack; the signal waits until this handler has returned.
             unsafe {
-                if libc::poll(&raw mut stream, 1, 0) == 1 && stream.revents & libc::POLLERR != 0 {
+                if libc::poll(&raw mut stream, 1, 0) == 1
+                    && stream.revents & (libc::POLLERR | libc::POLLHUP) != 0
+                {
                     libc::signal(signal, libc::SIG_DFL);
                     libc::raise(signal);
                 }

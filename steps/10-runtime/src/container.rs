@@ -99,7 +99,7 @@ impl Container {
         let text = std::fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))?;
         let config = Config::parse(&text)?;
         let network = match network {
-            // Whether it could be made is of no interest then. But who has several threads cannot enter a user namespace.
+            // Whether it could be made is of no interest then. But only who has a single thread may fork.
             Some(network) if !config.makes_network() => network.get().ok().and(None),
             network => network,
         };

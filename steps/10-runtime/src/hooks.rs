@@ -131,8 +131,8 @@ fn errors() -> std::io::Result<(File, File)> {
     Ok((file.try_clone()?, file))
 }
 
-/// The state as a file to read. A pipe would do for those that read it to the end; from one that nobody reads comes a
-/// SIGPIPE, and in one that is read late there may not be room.
+/// The state as a file to read. A pipe would do for those that read it to the end; one that nobody reads is
+/// an error, and in one that is read late there may not be room.
 fn input(state: &str) -> std::io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("state", MemfdFlags::CLOEXEC)?);
     file.write_all(state.as_bytes())?;

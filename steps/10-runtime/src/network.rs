@@ -6,9 +6,11 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::thread::JoinHandleExt;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use networking::{Socket, link, netns};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Error, Result};
@@ -25,16 +27,16 @@ pub enum Network {
 impl Network {
     /// Begins to make it. From here until [`Self::get`] this process has one thread more.
     pub fn begin() -> Result<Self> {
-        let make = || {
-            tracing::info!("unshare: a network namespace, for the child to join");
-            unshare(CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| Error::kernel("make a network namespace", errno))?;
-            link::loopback_up(&Socket::open()?)?;
-            Ok(netns::own()?)
-        };
-        let thread = std::thread::Builder::new().spawn(make);
+        let (sender, sent) = channel::<()>();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let made = make();
+            // Until it has been sent away: what is asked of a thread that has ended, the kernel does to whoever asks.
+            while sent.recv().is_ok() {}
+            made
+        });
         let thread = thread.map_err(|error| Error::kernel("start a thread", error))?;
         send_away(&thread);
+        drop(sender);
         Ok(Self::Underway(thread))
     }
 
@@ -47,21 +49,37 @@ impl Network {
     }
 }
 
+/// Makes it for this thread.
+fn make() -> Result<OwnedFd> {
+    tracing::info!("unshare: a network namespace, for the child to join");
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| {
+        let error = chroot::Error::new("make", "a network namespace", errno);
+        match errno {
+            Errno::ENOSPC => error.hint("the limit in /proc/sys/user/max_net_namespaces is reached"),
+            Errno::EINVAL => error.hint("this kernel may lack them: `ls /proc/self/ns` lists what it has"),
+            _ => error,
+        }
+    })?;
+    link::loopback_up(&Socket::open()?)?;
+    Ok(netns::own()?)
+}
+
 /// Has a thread run on any processor but this one. The kernel would see to that by itself, but in a virtual machine it takes
 /// a processor that sleeps for one that the host has given to others, and a new thread waits for this one. Where there is
 /// no other processor, nothing changes.
 fn send_away<T>(thread: &JoinHandle<T>) {
     const SIZE: usize = size_of::<libc::cpu_set_t>();
-    // SAFETY: a set of processors is plain memory, and the thread has not been joined.
+    // SAFETY: a set of processors is plain memory, and the thread has not ended.
     let refused = unsafe {
         let mut others: libc::cpu_set_t = std::mem::zeroed();
         libc::sched_getaffinity(0, SIZE, &raw mut others);
-        if let Ok(this) = usize::try_from(libc::sched_getcpu()) {
-            libc::CPU_CLR(this, &mut others);
+        match usize::try_from(libc::sched_getcpu()) {
+            Ok(this) if this < 8 * SIZE => libc::CPU_CLR(this, &mut others),
+            _ => {}
         }
         libc::pthread_setaffinity_np(thread.as_pthread_t(), SIZE, &raw const others)
     };
     if refused != 0 {
-        tracing::info!("the thread stays on this processor");
+        tracing::debug!("the thread stays on this processor");
     }
 }

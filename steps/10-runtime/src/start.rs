@@ -68,7 +68,7 @@ impl Streams {
 /// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller
 /// knows how to make, such as the container's end of a network, while the child is busy with its mounts.
 ///
-/// This process must have a single thread. Where it runs a binary that could be written to, the child is traced until it
+/// This process must have a single thread, but for that of [`Inputs::network`]. Where it runs a binary that could be written to, the child is traced until it
 /// is another program; what waits at a fifo, or is exposed ([`Plan::is_exposed`]), is not started then. If it fails, the
 /// child is gone; what else was made for the container, its cgroup say, is the caller's to remove.
 ///
@@ -87,11 +87,12 @@ pub fn start<T, E: From<Error>>(
     let early = matches!(inputs.network, Some(Network::Underway(_)))
         || plan.cgroup.as_ref().is_some_and(Cgroup::is_v2) && !plan.joins(Namespaces::USER);
     let Started { child, mut report, mut gate } = begin(plan, inputs, early)?;
-    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|()| {
+    let prepared = prepare(plan, &child, early).map_err(E::from).and_then(|tracer| {
         gate.admit();
         let connected = connect(&child)?;
         let filter = plan.process.confinement.filter()?;
-        let tracer = if own_program::is_read_only()? { None } else { Some(Tracer::follow(child.pid())?) };
+        // As long as the child is busy: later it would wait for this.
+        let tracer = tracer.map(Tracer::look_round).transpose()?;
         Ok((connected, filter, tracer))
     });
     let started = match prepared {
@@ -206,8 +207,9 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
     Ok(Started { child, report, gate })
 }
 
-/// Makes what the child needs from outside.
-fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<()> {
+/// Makes what the child needs from outside, and has it traced if it could reach this binary.
+fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<Option<Tracer>> {
+    let tracer = if own_program::is_read_only()? { None } else { Some(Tracer::follow(child.pid())?) };
     if !early {
         furnish(plan)?;
     }
@@ -217,7 +219,7 @@ fn prepare(plan: &Plan, child: &Child, early: bool) -> Result<()> {
     if let Some(score) = plan.process.oom_score_adj {
         set_oom_score(child, score)?;
     }
-    Ok(())
+    Ok(tracer)
 }
 
 /// Makes the container's cgroup with its limits, if it has one.

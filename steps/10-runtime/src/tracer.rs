@@ -21,8 +21,8 @@ use crate::own_program;
 #[derive(Debug)]
 pub(crate) struct Tracer {
     child: Pid,
-    /// What it must not become.
-    own: File,
+    /// What it must not become, once that is known.
+    own: Option<File>,
 }
 
 impl Tracer {
@@ -33,10 +33,14 @@ impl Tracer {
     pub(crate) fn follow(child: Pid) -> Result<Self> {
         let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
         match ptrace(libc::PTRACE_SEIZE, child, options) {
-            // Who it is, is found out now: later the child would wait for it.
-            Ok(()) => Ok(Self { child, own: own()? }),
+            Ok(()) => Ok(Self { child, own: None }),
             Err(error) => Err(own_program::again(&lost(error).to_string())),
         }
+    }
+
+    /// Finds out which file this binary is.
+    pub(crate) fn look_round(self) -> Result<Self> {
+        Ok(Self { own: Some(own()?), ..self })
     }
 
     /// Waits until the child is its program, and lets that begin; or until it has ended, which is told to whoever waits
@@ -63,7 +67,8 @@ impl Tracer {
                 }
             }
         }
-        if mapped(self.child)?.contains(&self.own) {
+        let own = self.own.map_or_else(own, Ok)?;
+        if mapped(self.child)?.contains(&own) {
             return Err(own_program::again("the program would be run by this binary"));
         }
         ptrace(libc::PTRACE_DETACH, self.child, 0).map_err(lost)
@@ -87,7 +92,7 @@ fn mapped(process: Pid) -> Result<Vec<File>> {
     Ok(read(&path)?.lines().filter_map(mapping).map(|(_, file)| file).collect())
 }
 
-/// Reads one of the kernel's files in one go: the kernel makes its text anew for each that reads a part of it.
+/// Reads one of the kernel's files, whose size is told by none of them, with room for most.
 fn read(path: &Path) -> Result<String> {
     let mut text = String::with_capacity(1 << 14);
     let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));

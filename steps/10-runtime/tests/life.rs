@@ -4,10 +4,10 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -252,6 +252,20 @@ fn hooks_at_each_point() {
     let output = bench.run(&["run", "c"]);
     assert_eq!(output.status.code(), Some(137), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(bench.ok(&["list", "-q"]), "");
+}
+
+/// A command whose output nobody reads ends without a word, be it a pipe's or a socket's.
+#[test]
+fn output_that_nobody_reads() {
+    let pipe = std::io::pipe().unwrap();
+    let socket = UnixStream::pair().unwrap();
+    drop((pipe.0, socket.0));
+    for output in [Stdio::from(pipe.1), OwnedFd::from(socket.1).into()] {
+        let output = Command::new(PROGRAM).arg("features").stdout(output).stderr(Stdio::piped()).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGPIPE));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    }
 }
 
 #[test]

@@ -101,6 +101,13 @@ fn a_network_of_its_own_or_the_hosts() {
     assert!(!own.contains(&host), "{own}");
     // "unknown" is what a loopback interface is when it is up.
     assert!(own.ends_with("\nunknown\nlo\n"), "{own}");
+    // The thread that makes it is sent to other processors, and nobody else.
+    bench.set("/process/args", json!(["grep", "^Cpus_allowed:", "/proc/self/status"]));
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find(|line| line.starts_with("Cpus_allowed:")).unwrap();
+    for _ in 0..20 {
+        assert_eq!(bench.ok(&["run", "c"]).trim_end(), allowed);
+    }
     bench.set("/process/args", json!(["readlink", "/proc/self/ns/net"]));
     bench.set("/linux/namespaces", json!(["mount", "pid", "uts", "ipc"].map(|kind| json!({"type": kind}))));
     assert_eq!(bench.ok(&["run", "c"]), format!("{host}\n"));

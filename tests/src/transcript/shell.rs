@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use expectrl::session::OsSession;
 use expectrl::{Expect, Session};
+use nix::sys::signal::{SigHandler, Signal};
 
 use super::document::{self, After, Step};
 use super::redaction::redacted;
@@ -66,6 +68,14 @@ impl Shell {
         fs::write(&script, format!("FOLDER={}\n{prelude}\n{DRIVER}", folder.display()))
             .expect("a fresh folder");
         bash.arg(script);
+        // Who was started in the background ignores interrupts, and so would all that is started from there.
+        // SAFETY: the default action is no handler of ours, and is set between fork and exec.
+        unsafe {
+            bash.pre_exec(|| {
+                nix::sys::signal::signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                Ok(())
+            });
+        }
         let mut terminal = Session::spawn(bash).expect("a terminal");
         // As wide as examples in a text are.
         terminal.get_process_mut().set_window_size(110, 40).expect("our own terminal");
