@@ -283,13 +283,6 @@ impl Engine {
         Ok(Supplies { neighbours, wiring: self.wire(container)?, network: None })
     }
 
-    /// Begins to make the network namespace of a container that is about to be created, for the network that the user asks
-    /// for (empty without a choice), if it is likely to need one. Whether it does, its record says.
-    pub fn make_network(&self, mode: &str) -> Result<Option<Network>> {
-        let shared = mode == "host" || mode.starts_with("container:");
-        Ok(if shared || self.remap.is_some() { None } else { Some(Network::begin()?) })
-    }
-
     /// The descriptors that a shim needs of the engine's.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rootless.iter().flat_map(Rootless::descriptors)

@@ -19,6 +19,13 @@ use crate::sharing::{Share, Sharing};
 use crate::wire::Frame;
 
 impl Engine {
+    /// Begins to make the network namespace of a container that is about to be created, for the network that the user asks
+    /// for (empty without a choice), if it is likely to need one. Whether it does, its record says.
+    pub fn make_network(&self, mode: &str) -> Result<Option<runtime::network::Network>> {
+        let shared = mode == "host" || mode.starts_with("container:");
+        Ok(if shared || self.remap.is_some() { None } else { Some(runtime::network::Network::begin()?) })
+    }
+
     /// The name server to ask in place of the host's own, where those may be at an address that cannot be reached: from an
     /// ordinary user's network.
     fn name_server_outside(&self, container: &Container) -> Option<IpAddr> {
