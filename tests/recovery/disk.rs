@@ -191,7 +191,7 @@ fn no_room_for_a_log() {
         engine.run(&["exec", "box", "test", "-e", "/run/full"]).status.success()
     });
     disk.free();
-    engine.ok(&["exec", "box", "touch", "/run/more"]);
+    engine.let_end("box", "/run/more");
     // The container goes on to its own end, which is told, and why the log is not whole.
     assert_eq!(engine.ok(&["wait", "box"]), "7");
     assert_eq!(engine.inspect("box", "{{.State.Status}} {{.State.ExitCode}}"), "exited 7");
@@ -214,7 +214,7 @@ fn no_room_for_a_state() {
         ["run", "-d", "--name", "box", "--network", "none", "--tmpfs", "/run", "busybox", "sh", "-c", line];
     engine.ok(&run);
     disk.fill(0);
-    engine.ok(&["exec", "box", "touch", "/run/go"]);
+    engine.let_end("box", "/run/go");
     assert_eq!(engine.ok(&["wait", "box"]), "7");
     let state = || engine.inspect("box", "{{.State.Status}} {{.State.ExitCode}}");
     assert_eq!(state(), "exited 7");

@@ -128,6 +128,12 @@ impl Engine {
         format!("{} {}", output.status.code().expect("it was not killed"), error.trim_end_matches('\n'))
     }
 
+    /// Makes the file that the container's program waits for to end. Its end may come first, and take the command with it.
+    pub fn let_end(&self, container: &str, file: &str) {
+        let output = self.run(&["exec", container, "touch", file]);
+        assert!(matches!(output.status.code(), Some(0 | 137)), "{output:?}");
+    }
+
     /// One value of a container or image, by a template.
     pub fn inspect(&self, object: &str, template: &str) -> String {
         self.ok(&["inspect", "--format", template, object])

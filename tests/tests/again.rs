@@ -21,9 +21,9 @@ fn a_policy_that_comes_while_it_runs() {
         let line = "until test -e /go; do sleep 0.05; done; rm /go; exit 3";
         engine.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", line]].concat());
         engine.ok(&["update", "--restart", "on-failure:1", name]);
-        engine.ok(&["exec", name, "touch", "/go"]);
+        engine.let_end(name, "/go");
         until("it runs again", || engine.inspect(name, "{{.RestartCount}} {{.State.Running}}") == "1 true");
-        engine.ok(&["exec", name, "touch", "/go"]);
+        engine.let_end(name, "/go");
         until("it has ended", || engine.inspect(name, "{{.State.Status}} {{.State.ExitCode}}") == "exited 3");
     }
 }
@@ -37,7 +37,7 @@ fn what_only_a_command_starts_again() {
     let line = "ln -sf /engine /bin/sh; until test -e /go; do sleep 0.05; done; exit 3";
     engine.ok(&["run", "-d", "--name", "box", "-v", &bound, "busybox", "sh", "-c", line]);
     engine.ok(&["update", "--restart", "always", "box"]);
-    engine.ok(&["exec", "box", "touch", "/go"]);
+    engine.let_end("box", "/go");
     until("it has ended", || status(&engine, "box") == "exited");
     let error = engine.inspect("box", "{{.State.Error}}");
     assert!(
