@@ -16,9 +16,11 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts one whose page has this size in pixels.
     pub(crate) fn open(width: u32, height: u32) -> Self {
-        // Process 1 of a namespace of its own: with it, whatever the browser has started is gone.
+        // Process 1 of a namespace of its own: with it, whatever the browser has started is gone. So is what it has
+        // written, with the last process that sees it.
+        let line = "mount -t tmpfs browser /mnt && TMPDIR=/mnt exec chromedriver --port=0";
         let mut driver = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "chromedriver", "--port=0"])
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", line])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
