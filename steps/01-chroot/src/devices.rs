@@ -77,9 +77,12 @@ pub const LINKS: &[(&str, &str)] = &[
 /// Makes `devices`, and the standard links in the root's `/dev`, which must be a file system of our own: a node made in
 /// the image's `/dev` would end up in its writable layer.
 pub(crate) fn populate(root: Rooted<'_>, devices: &[Device]) -> Result<()> {
-    for device in devices {
-        make(root, device)?;
-    }
+    // mknod(2) takes the umask off the mode. A chmod(2) afterwards would go by the name once more, and where the parent
+    // is a volume, another container may have put a link to a file of the host's in the node's place.
+    let umask = rustix::process::umask(Mode::empty());
+    let made = devices.iter().try_for_each(|device| make(root, device));
+    rustix::process::umask(umask);
+    made?;
     let dev = root.open_without_links(Path::new("/dev"), OFlags::PATH | OFlags::DIRECTORY)?;
     for (name, target) in LINKS {
         match rustix::fs::symlinkat(*target, &dev, *name) {
@@ -100,13 +103,8 @@ fn make(root: Rooted<'_>, device: &Device) -> Result<()> {
     };
     let parent = root.make_dir(parent)?;
     let kind = device.kind.file_type();
-    // mknod(2) takes the umask off the mode. A chmod(2) afterwards would go by the name once more, and where the parent
-    // is a volume, another container may have put a link to a file of the host's in the node's place.
-    let umask = rustix::process::umask(Mode::empty());
     let mode = Mode::from_raw_mode(device.mode);
-    let made = rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor));
-    rustix::process::umask(umask);
-    match made {
+    match rustix::fs::mknodat(&parent, name, kind, mode, makedev(device.major, device.minor)) {
         // Another run of the same bundle, in an image's own `/dev`, has made it.
         Err(rustix::io::Errno::EXIST) if is_there(&parent, name, kind, device) => return Ok(()),
         made => made.map_err(failed)?,

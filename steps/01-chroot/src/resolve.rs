@@ -73,8 +73,14 @@ impl<'fd> Rooted<'fd> {
         if let Ok(fd) = self.open(path, OFlags::PATH) {
             return Ok(fd);
         }
-        let mut todo: Vec<PathBuf> = components(path);
-        let mut done = PathBuf::from("/");
+        // Most often only the last component is missing, and there is no link on the way.
+        let plain = |above: &&Path| {
+            above.components().all(|part| part != Component::ParentDir)
+                && self.open_without_links(above, OFlags::PATH).is_ok()
+        };
+        let above = path.parent().filter(plain);
+        let mut done = above.unwrap_or(Path::new("/")).to_owned();
+        let mut todo: Vec<PathBuf> = components(path.strip_prefix(&done).unwrap_or(path));
         let mut links = 0;
         while let Some(name) = todo.pop() {
             if name == Path::new("..") {
@@ -82,18 +88,6 @@ impl<'fd> Rooted<'fd> {
                 continue;
             }
             let parent = self.open(&done, OFlags::PATH | OFlags::DIRECTORY)?;
-            if let Some(target) = link_target(&parent, &name)? {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Error::new("resolve, inside the root,", path.display(), Errno::ELOOP));
-                }
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                todo.extend(components(&target));
-                continue;
-            }
-            done.push(&name);
             let made = if directory || !todo.is_empty() {
                 rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
             } else {
@@ -101,10 +95,26 @@ impl<'fd> Rooted<'fd> {
                     OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644)).map(drop)
             };
-            match made {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(errno) => return Err(Error::new("make, inside the root,", done.display(), errno)),
+            let target = match made {
+                Ok(()) => None,
+                Err(rustix::io::Errno::EXIST) => link_target(&parent, &name)?,
+                Err(errno) => {
+                    let path = done.join(&name);
+                    return Err(Error::new("make, inside the root,", path.display(), errno));
+                }
+            };
+            let Some(target) = target else {
+                done.push(&name);
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Error::new("resolve, inside the root,", path.display(), Errno::ELOOP));
             }
+            if target.is_absolute() {
+                done = PathBuf::from("/");
+            }
+            todo.extend(components(&target));
         }
         self.open(&done, OFlags::PATH)
     }
