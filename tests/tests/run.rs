@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use testbed::engine::Engine;
+use testbed::stdout;
 
 fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
     let mut arguments = vec!["run", "--rm"];
@@ -498,4 +499,21 @@ fn processors_that_the_host_does_not_have() {
         assert!(error.contains(said) && error.lines().count() == 1, "{error}");
     }
     assert_eq!(engine.ok(&["ps", "-aq"]), "");
+}
+
+/// A container's first process is told which processor to begin on. It may go on wherever its caller may.
+#[test]
+fn processors_are_those_of_the_caller() {
+    let engine = Engine::with_busybox();
+    let show = "grep Cpus_allowed_list: /proc/self/status";
+    let ours = fs::read_to_string("/proc/self/status").unwrap();
+    let ours = ours.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
+    let run = engine.command(&["run", "--rm", "busybox", "sh", "-c", show]);
+    for _ in 0..5 {
+        assert_eq!(sh(&engine, &[], show), ours);
+        let mut alone = Command::new("taskset");
+        alone.args(["-c", "0"]).arg(run.get_program()).args(run.get_args());
+        alone.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        assert_eq!(stdout(&mut alone), "Cpus_allowed_list:\t0\n");
+    }
 }

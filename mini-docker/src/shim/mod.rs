@@ -369,6 +369,8 @@ impl Shim<'_> {
         // But not its volumes, which anybody can list.
         let removed = self.engine.remove_anonymous_volumes(&self.container);
         farewell(clients, exit.code());
+        // Where a command shares this processor, it need not wait for the rest.
+        std::thread::yield_now();
         released.and(removed)?;
         remove_cgroup(&launch)?;
         self.engine.containers().remove(held)

@@ -16,7 +16,7 @@
 //! | `talk` | how the two talk |
 //! | [`hooks`] | programs of others on the way |
 //! | [`join`] | namespaces that exist already |
-//! | [`mod@network`] | one that is made ahead |
+//! | [`mod@network`], `processor` | one that is made ahead; where what is new begins |
 //! | [`users`] | whom the program runs as |
 //! | [`confinement`] | capabilities, filters, `no_new_privs`, security modules |
 //! | `agent` | whoever is asked about system calls |
@@ -42,6 +42,7 @@ pub mod network;
 pub mod own_program;
 pub mod plan;
 mod process;
+mod processor;
 pub mod rlimits;
 pub mod schedule;
 pub mod start;

@@ -5,7 +5,6 @@
 //! thread makes it on another processor, while this one does all else that comes before the child.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::thread::JoinHandleExt;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -14,6 +13,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Error, Result};
+use crate::processor;
 
 /// A new network namespace, whose loopback interface is up.
 #[derive(Debug)]
@@ -28,14 +28,16 @@ impl Network {
     /// Begins to make it. From here until [`Self::get`] this process has one thread more.
     pub fn begin() -> Result<Self> {
         let (sender, sent) = channel::<()>();
+        let maker = rustix::thread::sched_getcpu();
         let thread = std::thread::Builder::new().spawn(move || {
+            processor::leave(maker);
             let made = make();
             // Until it has been sent away: what is asked of a thread that has ended, the kernel does to whoever asks.
             while sent.recv().is_ok() {}
             made
         });
         let thread = thread.map_err(|error| Error::kernel("start a thread", error))?;
-        send_away(&thread);
+        processor::send_thread_away(&thread);
         drop(sender);
         Ok(Self::Underway(thread))
     }
@@ -62,24 +64,4 @@ fn make() -> Result<OwnedFd> {
     })?;
     link::loopback_up(&Socket::open()?)?;
     Ok(netns::own()?)
-}
-
-/// Has a thread run on any processor but this one. The kernel would see to that by itself, but in a virtual machine it takes
-/// a processor that sleeps for one that the host has given to others, and a new thread waits for this one. Where there is
-/// no other processor, nothing changes.
-fn send_away<T>(thread: &JoinHandle<T>) {
-    const SIZE: usize = size_of::<libc::cpu_set_t>();
-    // SAFETY: a set of processors is plain memory, and the thread has not ended.
-    let refused = unsafe {
-        let mut others: libc::cpu_set_t = std::mem::zeroed();
-        libc::sched_getaffinity(0, SIZE, &raw mut others);
-        match usize::try_from(libc::sched_getcpu()) {
-            Ok(this) if this < 8 * SIZE => libc::CPU_CLR(this, &mut others),
-            _ => {}
-        }
-        libc::pthread_setaffinity_np(thread.as_pthread_t(), SIZE, &raw const others)
-    };
-    if refused != 0 {
-        tracing::debug!("the thread stays on this processor");
-    }
 }

@@ -17,6 +17,7 @@ use crate::join::Join;
 use crate::network::Network;
 use crate::own_program;
 use crate::plan::{Base, Given, Plan};
+use crate::processor;
 use crate::talk::{self, Heard, Hearing, Opener};
 use crate::tracer::Tracer;
 
@@ -200,6 +201,7 @@ fn begin(plan: &Plan, inputs: Inputs<'_>, early: bool) -> Result<Started> {
             child
         }
     };
+    processor::send_away(child.pid()).or_else(|error| end(&child).and(Err(error)))?;
     // An ordinary user cannot come back, and need not where nothing more is started.
     if !plan.is_of_a_user() || plan.hooks != Hooks::default() {
         home.come_back()?;
