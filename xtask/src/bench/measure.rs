@@ -75,13 +75,16 @@ pub(super) fn time(command: &mut Command) -> Result<Duration> {
 
 /// Runs all contenders in turn, `rounds` times; a column of values for each.
 ///
-/// What else the machine does changes from second to second, so neighbours in time are compared. Every other round
-/// goes backwards: each contender then follows different ones.
+/// What else the machine does changes from second to second, so neighbours in time are compared. Each round begins with
+/// another, and every other one goes backwards: so none follows always the same one, or itself, which would find its files in
+/// the processor's caches.
 pub(super) fn interleave(contenders: &mut [Contender], rounds: u32) -> Result<Vec<Vec<f64>>> {
-    let mut values = vec![Vec::new(); contenders.len()];
+    let count = contenders.len();
+    let mut values = vec![Vec::new(); count];
     for round in 0..rounds {
-        for place in 0..contenders.len() {
-            let index = if round % 2 == 0 { place } else { contenders.len() - 1 - place };
+        for place in 0..count {
+            let step = if round % 2 == 0 { place } else { count - place };
+            let index = (round as usize + step) % count;
             std::thread::sleep(PAUSE);
             let contender = &mut contenders[index];
             let value =
