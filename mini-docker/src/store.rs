@@ -19,6 +19,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::container::{Container, State, Status};
 use crate::error::{Error, Result};
 use crate::files::{self, Durability, Lock};
@@ -32,6 +34,13 @@ const GONE: &str = ".gone-";
 const LOCK: &str = "lock";
 /// The lock on a container's record there, which is changed while the container runs, too.
 const RECORD_LOCK: &str = "record.lock";
+
+/// All that matters of the record of a container that is being removed.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+}
 
 /// The containers of one data folder.
 #[derive(Debug, Clone)]
@@ -338,7 +347,8 @@ impl Containers {
     /// [`Containers::remove`].
     pub fn retire(&self, held: Held) -> Result<Held> {
         // Of one whose record cannot be read, the name is looked for as well.
-        let name = self.read_held(&held).ok().flatten().map(|container| container.name);
+        let record = files::read_json::<Named>(&held.directory.join("container.json"));
+        let name = record.ok().flatten().map(|named| named.name);
         let directory = held.directory.with_file_name(format!("{GONE}{}", held.id));
         if !held.is_retired() {
             fs::rename(&held.directory, &directory)

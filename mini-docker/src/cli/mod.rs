@@ -242,26 +242,19 @@ enum Image {
     Inspect(inspect::Options),
 }
 
-/// `mini-docker run …`, with nothing before it. Building the options of all commands takes longer than making a
-/// container's mounts, so the one that is called most is read without the others.
-#[derive(Parser)]
-#[command(name = "mini-docker run", disable_help_flag = true, no_binary_name = true)]
-struct Run {
-    #[command(flatten)]
-    options: run::Options,
-}
-
 impl Cli {
     /// Reads the command line.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let mut words = std::env::args_os().skip(1);
         if words.next().is_some_and(|word| word == "run") {
-            let Run { options } = Run::try_parse_from(words)?;
+            // Building the options of all commands takes longer than making a container's mounts, so the one that is called
+            // most is read without the others.
             let folder = |name| std::env::var_os(name).map(PathBuf::from);
             let (data_root, exec_root) = (folder(DATA_ROOT), folder(EXEC_ROOT));
-            let command = Command::Run(Box::new(options));
             // A name that is no text is nobody's, and is refused as such: it must not mean that there is none.
             let userns_remap = std::env::var_os(USERNS_REMAP).map(|user| user.to_string_lossy().into_owned());
+            let options = run::Options::read(words.collect(), userns_remap.is_some())?;
+            let command = Command::Run(Box::new(options));
             return Ok(Self { data_root, exec_root, userns_remap, version: None, command });
         }
         Self::try_parse()

@@ -1,13 +1,15 @@
 //! `run`: create a container from an image, and start it.
 
+use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use image_pull::Platform;
 use mini_docker::attach::{self, DetachKeys, Session};
 use mini_docker::container::Container;
 use mini_docker::{Engine, Error, Result, explain, terminal};
 use nix::sys::signal::SigSet;
+use runtime::network::Network;
 use runtime::own_program;
 
 use super::pull;
@@ -43,9 +45,33 @@ pub(crate) struct Options {
     help: Option<bool>,
     #[command(flatten)]
     settings: Settings,
+    /// What is made of the container already.
+    #[arg(skip)]
+    network: Option<Network>,
+}
+
+/// `mini-docker run …`, with nothing before it.
+#[derive(Parser)]
+#[command(name = "mini-docker run", disable_help_flag = true, no_binary_name = true)]
+struct Run {
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Options {
+    /// Reads what comes after `run`.
+    pub(crate) fn read(words: Vec<OsString>, remapped: bool) -> Result<Self, clap::Error> {
+        // What takes longest comes first, on another processor. If no thread can be made, this is tried again later, and
+        // told then.
+        let network = if remapped || !gets_network(&words) { None } else { Network::begin().ok() };
+        let mut command = Run::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let Run { options } = Run::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        // To take a hundred options apart takes longer than to read them, and this process is soon gone.
+        std::mem::forget((command, matches));
+        Ok(Self { network, ..options })
+    }
+
     /// Runs a container; the exit code is the container's, or 0 if it was left running.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         if self.explain || self.pull == pull::Policy::Always {
@@ -72,8 +98,7 @@ impl Options {
             session.require_terminal()?;
         }
         let (name, _) = self.settings.image_and_command()?;
-        // First what takes longest, on another processor.
-        let network = engine.make_network(self.settings.network())?;
+        let network = engine.make_network(self.settings.network(), self.network)?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
@@ -108,6 +133,16 @@ impl Options {
         }
         super::attach::converse(&session, connection, &signals, early)
     }
+}
+
+/// Whether a `run` of these words surely needs a network namespace of its own. If not, or if its user wants to be told how it
+/// is made, it is made when the words are understood. An ordinary user's belongs to a user namespace, which comes first.
+fn gets_network(words: &[OsString]) -> bool {
+    let may_not = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word.ends_with("host") || word.contains("container:") || word == "--explain"
+    };
+    nix::unistd::geteuid().is_root() && !words.iter().any(may_not)
 }
 
 /// Makes this command once more, by a binary that the container cannot write to ([`own_program`]).

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use pid_namespace::Namespaces;
+use runtime::network::Network as Ahead;
 
 use super::Engine;
 use crate::container::Container;
@@ -20,10 +21,15 @@ use crate::wire::Frame;
 
 impl Engine {
     /// Begins to make the network namespace of a container that is about to be created, for the network that the user asks
-    /// for (empty without a choice), if it is likely to need one. Whether it does, its record says.
-    pub fn make_network(&self, mode: &str) -> Result<Option<runtime::network::Network>> {
-        let shared = mode == "host" || mode.starts_with("container:");
-        Ok(if shared || self.remap.is_some() { None } else { Some(runtime::network::Network::begin()?) })
+    /// for (empty without a choice), if it is likely to need one and that has not `begun` yet. Whether it does, its record
+    /// says.
+    pub fn make_network(&self, mode: &str, begun: Option<Ahead>) -> Result<Option<Ahead>> {
+        if mode == "host" || mode.starts_with("container:") || self.remap.is_some() {
+            // So that its thread is gone.
+            begun.map(Ahead::get).transpose()?;
+            return Ok(None);
+        }
+        Ok(Some(begun.map_or_else(Ahead::begin, Ok)?))
     }
 
     /// The name server to ask in place of the host's own, where those may be at an address that cannot be reached: from an
@@ -44,10 +50,12 @@ impl Engine {
     /// Claims what a container needs of its networks, and writes the files that depend on it.
     pub(super) fn wire(&self, container: &Container) -> Result<Option<Wiring>> {
         let directory = self.containers.exec_directory(&container.id);
+        let mut servers = Vec::new();
         if !container.networks.is_empty() {
             self.enter_network()?;
+            servers = self.servers(container)?;
         }
-        let wiring = self.networks.claim(container, &directory, self.servers(container)?)?;
+        let wiring = self.networks.claim(container, &directory, servers)?;
         // A container in another's network has that one's files.
         if !container.host_config.network_mode.starts_with("container:") {
             let connections = wiring.as_ref().map(|wiring| wiring.connections.clone()).unwrap_or_default();

@@ -131,7 +131,7 @@ fn serve(engine: &Engine, task: Task, command: Connection) -> Result<()> {
     detach(NAME, &kept)?;
     title::set(&format!("{} {}", NAME.to_string_lossy(), container.short_id()))?;
     tracing::info!("a shim is forked: process {} will hold the container", std::process::id());
-    let state = engine.containers().state(&container.id)?;
+    let state = if is_new { State::default() } else { engine.containers().state(&container.id)? };
     let state = State { restart_count: 0, stopped_by_hand: false, ..state };
     let mut shim = Shim { engine, container, held, state, untold: Vec::new() };
     for (action, has_happened) in [("create", is_new), ("attach", attached)] {
