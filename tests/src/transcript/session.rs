@@ -21,7 +21,8 @@ pub struct Setting {
 /// A host with an engine, and a shell for each user.
 ///
 /// Root's shell is in namespaces of its own, in which it is process 1, the host's name is `host`, and the engine's
-/// folders are where they are by default. `$STEPS` is the folder of this workspace's programs. What it writes below `/root`, `/run` and `/var/lib` is gone in the end, and so is
+/// folders are where they are by default. `$STEPS` is the folder of this workspace's programs; an ordinary user has the
+/// one that is for them. What root's shell writes below `/root`, `/run` and `/var/lib` is gone in the end, and so is
 /// whatever it started.
 pub struct Session {
     counterparts: Counterparts,
@@ -88,12 +89,15 @@ impl Session {
                 write_as(user, "$HOME/.local/share/mini-docker", "registries.json", registries);
             }
             let mut bash = user.command_of(Path::new("bash"), &["--norc"]);
-            let path = user.program();
-            let path = path.parent().expect("a program in a folder").display().to_string();
-            bash.env("PATH", format!("{path}:/usr/local/bin:/usr/bin:/bin"))
+            let program = user.program();
+            let programs = program.parent().expect("a program in a folder");
+            // The repository may lie where only root can look.
+            fs::copy(built.join("user-namespace"), programs.join("user-namespace"))
+                .expect("the workspace is built");
+            bash.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()))
                 .env("TERM", "xterm")
                 .env("LANG", "C.UTF-8")
-                .env("STEPS", &built);
+                .env("STEPS", programs);
             Shell::start(bash, "", &folder)
         });
         Self { counterparts: Counterparts::default(), ordinary, user, engine, root }
