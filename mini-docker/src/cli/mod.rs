@@ -48,6 +48,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 use mini_docker::rootless::Rootless;
 use mini_docker::{Engine, Error, Folders, Result, engine};
+use runtime::lazy::Lazy;
 
 /// Environment variables for the folders.
 const DATA_ROOT: &str = "MINI_DOCKER_DATA_ROOT";
@@ -86,160 +87,160 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Create and run a new container from an image
-    Run(Box<run::Options>),
+    Run(Lazy<Box<run::Options>>),
     /// Create a new container from an image
-    Create(Box<create::Options>),
+    Create(Lazy<Box<create::Options>>),
     /// Start one or more stopped containers
-    Start(start::Options),
+    Start(Lazy<start::Options>),
     /// Connect one's streams to a running container
-    Attach(attach::Options),
+    Attach(Lazy<attach::Options>),
     /// Run a command in a running container
-    Exec(exec::Options),
+    Exec(Lazy<exec::Options>),
     /// Download an image from a registry
-    Pull(pull::Options),
+    Pull(Lazy<pull::Options>),
     /// Make an image from an archive of a root file system
-    Import(import::Options),
+    Import(Lazy<import::Options>),
     /// Stop one or more running containers
-    Stop(stop::Options),
+    Stop(Lazy<stop::Options>),
     /// Restart one or more containers
-    Restart(restart::Options),
+    Restart(Lazy<restart::Options>),
     /// Kill one or more running containers
-    Kill(kill::Options),
+    Kill(Lazy<kill::Options>),
     /// Freeze all processes in one or more containers
-    Pause(pause::Options),
+    Pause(Lazy<pause::Options>),
     /// Let the processes of one or more containers go on
-    Unpause(pause::Options),
+    Unpause(Lazy<pause::Options>),
     /// Copy files between a container and the host
-    Cp(cp::Options),
+    Cp(Lazy<cp::Options>),
     /// Show what a container changed of its image's files
-    Diff(diff::Options),
+    Diff(Lazy<diff::Options>),
     /// Make an image of what a container changed
-    Commit(commit::Options),
+    Commit(Lazy<commit::Options>),
     /// Write a container's files as a tar
-    Export(export::Options),
+    Export(Lazy<export::Options>),
     /// Wait until one or more containers end, and print their exit codes
-    Wait(wait::Options),
+    Wait(Lazy<wait::Options>),
     /// Rename a container
-    Rename(rename::Options),
+    Rename(Lazy<rename::Options>),
     /// Change what one or more containers may use
-    Update(update::Options),
+    Update(Lazy<update::Options>),
     /// Remove one or more containers
-    Rm(rm::Options),
+    Rm(Lazy<rm::Options>),
     /// Remove one or more images
-    Rmi(rmi::Options),
+    Rmi(Lazy<rmi::Options>),
     /// List containers
-    Ps(ps::Options),
+    Ps(Lazy<ps::Options>),
     /// List images
-    Images(images::Options),
+    Images(Lazy<images::Options>),
     /// Fetch the logs of a container
-    Logs(logs::Options),
+    Logs(Lazy<logs::Options>),
     /// Show the processes of a container
-    Top(top::Options),
+    Top(Lazy<top::Options>),
     /// Show what containers use, as it changes
-    Stats(stats::Options),
+    Stats(Lazy<stats::Options>),
     /// Return low-level information on objects
-    Inspect(inspect::Options),
+    Inspect(Lazy<inspect::Options>),
     /// Show what happens, as it happens
-    Events(events::Options),
+    Events(Lazy<events::Options>),
     /// Show the version
-    Version(version::Options),
+    Version(Lazy<version::Options>),
     /// Show facts about this host and what is kept on it
-    Info(info::Options),
+    Info(Lazy<info::Options>),
     /// Show a running container, part by part, beside the host
-    Explain(explain::Options),
+    Explain(Lazy<explain::Options>),
     /// Say what this host can do, and what to do about the rest
     Doctor,
     /// Manage containers
     #[command(subcommand, arg_required_else_help = true)]
-    Container(Container),
+    Container(Lazy<Container>),
     /// List port mappings or a specific mapping for the container
-    Port(port::Options),
+    Port(Lazy<port::Options>),
     /// Manage images
     #[command(subcommand, arg_required_else_help = true)]
-    Image(Image),
+    Image(Lazy<Image>),
     /// Manage networks
     #[command(subcommand, arg_required_else_help = true)]
-    Network(network::Command),
+    Network(Lazy<network::Command>),
     /// Manage all that is kept
     #[command(subcommand, arg_required_else_help = true)]
-    System(system::Command),
+    System(Lazy<system::Command>),
     /// Manage volumes
     #[command(subcommand, arg_required_else_help = true)]
-    Volume(volume::Command),
+    Volume(Lazy<volume::Command>),
 }
 
 #[derive(Subcommand)]
 enum Container {
     /// Create and run a new container from an image
-    Run(Box<run::Options>),
+    Run(Lazy<Box<run::Options>>),
     /// Create a new container from an image
-    Create(Box<create::Options>),
+    Create(Lazy<Box<create::Options>>),
     /// Start one or more stopped containers
-    Start(start::Options),
+    Start(Lazy<start::Options>),
     /// Connect one's streams to a running container
-    Attach(attach::Options),
+    Attach(Lazy<attach::Options>),
     /// Run a command in a running container
-    Exec(exec::Options),
+    Exec(Lazy<exec::Options>),
     /// Stop one or more running containers
-    Stop(stop::Options),
+    Stop(Lazy<stop::Options>),
     /// Restart one or more containers
-    Restart(restart::Options),
+    Restart(Lazy<restart::Options>),
     /// Kill one or more running containers
-    Kill(kill::Options),
+    Kill(Lazy<kill::Options>),
     /// Freeze all processes in one or more containers
-    Pause(pause::Options),
+    Pause(Lazy<pause::Options>),
     /// Let the processes of one or more containers go on
-    Unpause(pause::Options),
+    Unpause(Lazy<pause::Options>),
     /// Copy files between a container and the host
-    Cp(cp::Options),
+    Cp(Lazy<cp::Options>),
     /// Show what a container changed of its image's files
-    Diff(diff::Options),
+    Diff(Lazy<diff::Options>),
     /// Make an image of what a container changed
-    Commit(commit::Options),
+    Commit(Lazy<commit::Options>),
     /// Write a container's files as a tar
-    Export(export::Options),
+    Export(Lazy<export::Options>),
     /// Wait until one or more containers end, and print their exit codes
-    Wait(wait::Options),
+    Wait(Lazy<wait::Options>),
     /// Rename a container
-    Rename(rename::Options),
+    Rename(Lazy<rename::Options>),
     /// Change what one or more containers may use
-    Update(update::Options),
+    Update(Lazy<update::Options>),
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
-    Rm(rm::Options),
+    Rm(Lazy<rm::Options>),
     /// Remove all stopped containers
-    Prune(prune::Containers),
+    Prune(Lazy<prune::Containers>),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
-    Ls(ps::Options),
+    Ls(Lazy<ps::Options>),
     /// Fetch the logs of a container
-    Logs(logs::Options),
+    Logs(Lazy<logs::Options>),
     /// Show the processes of a container
-    Top(top::Options),
+    Top(Lazy<top::Options>),
     /// Show what containers use, as it changes
-    Stats(stats::Options),
+    Stats(Lazy<stats::Options>),
     /// Display detailed information on one or more containers
-    Inspect(inspect::Options),
+    Inspect(Lazy<inspect::Options>),
     /// List port mappings or a specific mapping for the container
-    Port(port::Options),
+    Port(Lazy<port::Options>),
 }
 
 #[derive(Subcommand)]
 enum Image {
     /// Download an image from a registry
-    Pull(pull::Options),
+    Pull(Lazy<pull::Options>),
     /// Make an image from an archive of a root file system
-    Import(import::Options),
+    Import(Lazy<import::Options>),
     /// Remove one or more images
     #[command(visible_alias = "remove")]
-    Rm(rmi::Options),
+    Rm(Lazy<rmi::Options>),
     /// Remove images that no container was made of
-    Prune(prune::Images),
+    Prune(Lazy<prune::Images>),
     /// List images
     #[command(visible_alias = "list")]
-    Ls(images::Options),
+    Ls(Lazy<images::Options>),
     /// Display detailed information on one or more images
-    Inspect(inspect::Options),
+    Inspect(Lazy<inspect::Options>),
 }
 
 impl Cli {
@@ -254,98 +255,124 @@ impl Cli {
             // A name that is no text is nobody's, and is refused as such: it must not mean that there is none.
             let userns_remap = std::env::var_os(USERNS_REMAP).map(|user| user.to_string_lossy().into_owned());
             let options = run::Options::read(words.collect(), userns_remap.is_some())?;
-            let command = Command::Run(Box::new(options));
+            let command = Command::Run(Lazy(Box::new(options)));
             return Ok(Self { data_root, exec_root, userns_remap, version: None, command });
         }
         Self::try_parse()
     }
 
     /// Does what was asked; the exit code.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each command")]
     pub(crate) fn run(self) -> Result<u8> {
         let folders = self.folders()?;
-        let open = || {
-            let remap = self.userns_remap.filter(|user| !user.is_empty());
-            if nix::unistd::geteuid().is_root() {
-                return Engine::open(folders, remap, None);
-            }
-            if remap.is_some() {
-                return Err(Error::new(
-                    "--userns-remap is for root: an ordinary user's containers have other ids anyway",
-                ));
-            }
-            let rootless = Rootless::enter(&folders.exec)?;
-            Engine::open(folders, None, Some(rootless))
-        };
+        let remap = self.userns_remap.filter(|user| !user.is_empty());
+        let open = || open(folders, remap);
         match self.command {
-            Command::Run(options) | Command::Container(Container::Run(options)) => options.run(&open()?),
-            Command::Create(options) | Command::Container(Container::Create(options)) => {
+            Command::Run(Lazy(options)) | Command::Container(Lazy(Container::Run(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Start(options) | Command::Container(Container::Start(options)) => options.run(&open()?),
-            Command::Attach(options) | Command::Container(Container::Attach(options)) => {
+            Command::Create(Lazy(options)) | Command::Container(Lazy(Container::Create(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Exec(options) | Command::Container(Container::Exec(options)) => options.run(&open()?),
-            Command::Restart(options) | Command::Container(Container::Restart(options)) => {
+            Command::Start(Lazy(options)) | Command::Container(Lazy(Container::Start(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Pause(options) | Command::Container(Container::Pause(options)) => {
+            Command::Attach(Lazy(options)) | Command::Container(Lazy(Container::Attach(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Exec(Lazy(options)) | Command::Container(Lazy(Container::Exec(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Restart(Lazy(options)) | Command::Container(Lazy(Container::Restart(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Pause(Lazy(options)) | Command::Container(Lazy(Container::Pause(Lazy(options)))) => {
                 Ok(options.run(&open()?, true))
             }
-            Command::Unpause(options) | Command::Container(Container::Unpause(options)) => {
+            Command::Unpause(Lazy(options)) | Command::Container(Lazy(Container::Unpause(Lazy(options)))) => {
                 Ok(options.run(&open()?, false))
             }
-            Command::Diff(options) | Command::Container(Container::Diff(options)) => options.run(&open()?),
-            Command::Commit(options) | Command::Container(Container::Commit(options)) => {
+            Command::Diff(Lazy(options)) | Command::Container(Lazy(Container::Diff(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Export(options) | Command::Container(Container::Export(options)) => {
+            Command::Commit(Lazy(options)) | Command::Container(Lazy(Container::Commit(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Cp(options) | Command::Container(Container::Cp(options)) => options.run(&open()?),
-            Command::Wait(options) | Command::Container(Container::Wait(options)) => {
+            Command::Export(Lazy(options)) | Command::Container(Lazy(Container::Export(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Cp(Lazy(options)) | Command::Container(Lazy(Container::Cp(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Wait(Lazy(options)) | Command::Container(Lazy(Container::Wait(Lazy(options)))) => {
                 Ok(options.run(&open()?))
             }
-            Command::Rename(options) | Command::Container(Container::Rename(options)) => {
+            Command::Rename(Lazy(options)) | Command::Container(Lazy(Container::Rename(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Pull(options) | Command::Image(Image::Pull(options)) => options.run(&open()?),
-            Command::Stop(options) | Command::Container(Container::Stop(options)) => options.run(&open()?),
-            Command::Kill(options) | Command::Container(Container::Kill(options)) => options.run(&open()?),
-            Command::Rm(options) | Command::Container(Container::Rm(options)) => Ok(options.run(&open()?)),
-            Command::Import(options) | Command::Image(Image::Import(options)) => options.run(&open()?),
-            Command::Ps(options) | Command::Container(Container::Ls(options)) => options.run(&open()?),
-            Command::Images(options) | Command::Image(Image::Ls(options)) => options.run(&open()?),
-            Command::Logs(options) | Command::Container(Container::Logs(options)) => options.run(&open()?),
-            Command::Top(options) | Command::Container(Container::Top(options)) => options.run(&open()?),
-            Command::Update(options) | Command::Container(Container::Update(options)) => {
+            Command::Pull(Lazy(options)) | Command::Image(Lazy(Image::Pull(Lazy(options)))) => {
                 options.run(&open()?)
             }
-            Command::Stats(options) | Command::Container(Container::Stats(options)) => options.run(&open()?),
-            Command::Inspect(options) => options.run(&open()?, None),
-            Command::Container(Container::Inspect(options)) => {
+            Command::Stop(Lazy(options)) | Command::Container(Lazy(Container::Stop(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Kill(Lazy(options)) | Command::Container(Lazy(Container::Kill(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Rm(Lazy(options)) | Command::Container(Lazy(Container::Rm(Lazy(options)))) => {
+                Ok(options.run(&open()?))
+            }
+            Command::Import(Lazy(options)) | Command::Image(Lazy(Image::Import(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Ps(Lazy(options)) | Command::Container(Lazy(Container::Ls(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Images(Lazy(options)) | Command::Image(Lazy(Image::Ls(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Logs(Lazy(options)) | Command::Container(Lazy(Container::Logs(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Top(Lazy(options)) | Command::Container(Lazy(Container::Top(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Update(Lazy(options)) | Command::Container(Lazy(Container::Update(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Stats(Lazy(options)) | Command::Container(Lazy(Container::Stats(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Inspect(Lazy(options)) => options.run(&open()?, None),
+            Command::Container(Lazy(Container::Inspect(Lazy(options)))) => {
                 options.run(&open()?, Some(inspect::Kind::Container))
             }
-            Command::Image(Image::Inspect(options)) => options.run(&open()?, Some(inspect::Kind::Image)),
-            Command::Port(options) | Command::Container(Container::Port(options)) => options.run(&open()?),
-            Command::Network(command) => command.run(&open()?),
-            Command::System(command) => command.run(&open()?),
-            Command::Container(Container::Prune(options)) => options.run(&open()?),
-            Command::Image(Image::Prune(options)) => options.run(&open()?),
-            Command::Volume(command) => command.run(&open()?),
-            Command::Explain(options) => options.run(&open()?),
-            Command::Version(options) => options.run(),
-            Command::Info(options) => options.run(&open()?),
-            Command::Events(options) => options.run(&open()?),
+            Command::Image(Lazy(Image::Inspect(Lazy(options)))) => {
+                options.run(&open()?, Some(inspect::Kind::Image))
+            }
+            Command::Port(Lazy(options)) | Command::Container(Lazy(Container::Port(Lazy(options)))) => {
+                options.run(&open()?)
+            }
+            Command::Network(Lazy(command)) => command.run(&open()?),
+            Command::System(Lazy(command)) => command.run(&open()?),
+            Command::Container(Lazy(Container::Prune(Lazy(options)))) => options.run(&open()?),
+            Command::Image(Lazy(Image::Prune(Lazy(options)))) => options.run(&open()?),
+            Command::Volume(Lazy(command)) => command.run(&open()?),
+            Command::Explain(Lazy(options)) => options.run(&open()?),
+            Command::Version(Lazy(options)) => options.run(),
+            Command::Info(Lazy(options)) => options.run(&open()?),
+            Command::Events(Lazy(options)) => options.run(&open()?),
             Command::Doctor => Ok(doctor::run()),
-            Command::Rmi(options) | Command::Image(Image::Rm(options)) => Ok(options.run(&open()?)),
+            Command::Rmi(Lazy(options)) | Command::Image(Lazy(Image::Rm(Lazy(options)))) => {
+                Ok(options.run(&open()?))
+            }
         }
     }
 
     /// The exit code of an error that asks for none: Docker's is 125 where it could not even try to run something.
     pub(crate) fn failure_code(&self) -> u8 {
         match self.command {
-            Command::Run(_) | Command::Container(Container::Run(_)) => 125,
+            Command::Run(_) | Command::Container(Lazy(Container::Run(_))) => 125,
             _ => 1,
         }
     }
@@ -360,6 +387,20 @@ impl Cli {
             exec: absolute(self.exec_root.as_ref().unwrap_or(&default.exec))?,
         })
     }
+}
+
+/// The engine, for whoever this user is.
+fn open(folders: Folders, remap: Option<String>) -> Result<Engine> {
+    if nix::unistd::geteuid().is_root() {
+        return Engine::open(folders, remap, None);
+    }
+    if remap.is_some() {
+        return Err(Error::new(
+            "--userns-remap is for root: an ordinary user's containers have other ids anyway",
+        ));
+    }
+    let rootless = Rootless::enter(&folders.exec)?;
+    Engine::open(folders, None, Some(rootless))
 }
 
 /// Does something to each of several objects, and prints what `done` returns for it. One that fails is reported and

@@ -22,6 +22,7 @@
 //! | `agent` | whoever is asked about system calls |
 //! | [`rlimits`], [`sysctls`], [`schedule`], [`keyring`] | limits of processes, kernel parameters, processors, keys |
 //! | [`console`] | a container's terminal |
+//! | [`lazy`] | for the command line: options of the one subcommand that is named |
 //! | `building` | a root whose owners are others, which its own root could not build |
 //! | [`own_program`], `tracer` | this binary, out of the reach of containers |
 
@@ -38,6 +39,7 @@ pub mod hooks;
 pub mod init;
 pub mod join;
 pub mod keyring;
+pub mod lazy;
 pub mod network;
 pub mod own_program;
 pub mod plan;

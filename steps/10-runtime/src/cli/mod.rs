@@ -7,7 +7,6 @@ mod exec;
 mod features;
 mod freeze;
 mod kill;
-mod lazy;
 mod list;
 mod log;
 mod ps;
@@ -22,8 +21,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use lazy::Lazy;
 use nix::unistd::geteuid;
+use runtime::lazy::Lazy;
 use runtime::state::Folder;
 use runtime::{Error, Result, hooks};
 
