@@ -78,9 +78,9 @@ impl<'fd> Rooted<'fd> {
             above.components().all(|part| part != Component::ParentDir)
                 && self.open_without_links(above, OFlags::PATH).is_ok()
         };
-        let above = path.parent().filter(plain);
-        let mut done = above.unwrap_or(Path::new("/")).to_owned();
-        let mut todo: Vec<PathBuf> = components(path.strip_prefix(&done).unwrap_or(path));
+        let path = Path::new("/").join(path);
+        let mut done = path.parent().filter(plain).unwrap_or(Path::new("/")).to_owned();
+        let mut todo: Vec<PathBuf> = components(path.strip_prefix(&done).unwrap_or(&path));
         let mut links = 0;
         while let Some(name) = todo.pop() {
             if name == Path::new("..") {

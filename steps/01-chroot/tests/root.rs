@@ -142,6 +142,33 @@ fn a_link_in_the_image_cannot_move_a_mount_outside() {
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "nothing was made on the host");
 }
 
+/// What a link points at is made inside, wherever on the way to the mount point the link is.
+#[test]
+fn a_link_to_nothing_yet_is_followed_inside() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("file"), "from the host\n").unwrap();
+    let source = host.path().display();
+    for (target, made) in [("../made", "/made"), ("/made", "/made"), ("made/deep", "/a/made/deep")] {
+        for (from, path, file) in [
+            (format!("{source}"), "a/link", "file"),
+            (format!("{source}"), "a/link/below", "below/file"),
+            (format!("{source}/file"), "a/link", ""),
+            (format!("{source}/file"), "a/link/below", "below"),
+        ] {
+            for path in [path.to_owned(), format!("/{path}"), format!("/b/../{path}")] {
+                let root = Rootfs::busybox();
+                fs::create_dir(root.join("a")).unwrap();
+                fs::create_dir(root.join("b")).unwrap();
+                symlink(target, root.join("a/link")).unwrap();
+                let look = format!("cat {made}/{file}");
+                let look = look.trim_end_matches('/');
+                let seen = sh(&root, &["--bind", &format!("{from}:{path}")], look);
+                assert_eq!(seen, "from the host\n", "{from} at {path}, where a/link is {target}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_image_that_makes_proc_or_dev_a_link_is_refused() {
     for name in ["proc", "dev", "sys"] {
