@@ -75,16 +75,12 @@ pub(super) fn time(command: &mut Command) -> Result<Duration> {
 
 /// Runs all contenders in turn, `rounds` times; a column of values for each.
 ///
-/// What else the machine does changes from second to second, so neighbours in time are compared. Each round begins with
-/// another, and every other one goes backwards: so none follows always the same one, or itself, which would find its files in
-/// the processor's caches.
+/// What else the machine does changes from second to second, so neighbours in time are compared.
 pub(super) fn interleave(contenders: &mut [Contender], rounds: u32) -> Result<Vec<Vec<f64>>> {
     let count = contenders.len();
     let mut values = vec![Vec::new(); count];
     for round in 0..rounds {
-        for place in 0..count {
-            let step = if round % 2 == 0 { place } else { count - place };
-            let index = (round as usize + step) % count;
+        for index in order(round as usize, count) {
             std::thread::sleep(PAUSE);
             let contender = &mut contenders[index];
             let value =
@@ -93,6 +89,13 @@ pub(super) fn interleave(contenders: &mut [Contender], rounds: u32) -> Result<Ve
         }
     }
     Ok(values)
+}
+
+/// In which order `count` contenders run in a round. The rounds begin with different ones, and every other one goes backwards:
+/// so none follows always the same one, or itself, which would find its files in the processor's caches.
+fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    let step = move |place| if round.is_multiple_of(2) { place } else { count - 1 - place };
+    (0..count).map(move |place| (round + step(place)) % count)
 }
 
 /// The table: a row for each contender, and a column of ratios for each of `references`, which are row numbers.
@@ -161,6 +164,17 @@ mini-docker      15.00   15.00     1.50           1.00
 other            40.00   30.00     4.00           2.67
 ";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn no_contender_follows_itself() {
+        for count in 2..8 {
+            let all: Vec<usize> = (0..3 * count).flat_map(|round| order(round, count)).collect();
+            assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{count}: {all:?}");
+            for round in all.chunks(count) {
+                assert_eq!(round.iter().collect::<std::collections::BTreeSet<_>>().len(), count, "{round:?}");
+            }
+        }
     }
 
     #[test]
