@@ -13,10 +13,11 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 
 use crate::error::{Error, Result};
 
-/// Has a thread, which has not ended, run on any processor but this one.
+/// Has a thread run on any processor but this one.
 pub(crate) fn send_thread_away<T>(thread: &JoinHandle<T>) {
     let Some(others) = others() else { return };
-    // SAFETY: a set of processors is plain memory, of the size that is said.
+    // SAFETY: a set of processors is plain memory, of the size that is said. The thread is known for as long as it has not been
+    // joined, which takes what we are lent.
     let refused = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         (0..CpuSet::MAX_CPU).filter(|cpu| others.is_set(*cpu)).for_each(|cpu| libc::CPU_SET(cpu, &mut set));
@@ -27,7 +28,7 @@ pub(crate) fn send_thread_away<T>(thread: &JoinHandle<T>) {
     }
 }
 
-/// Has this thread go on elsewhere if it was started at once on its maker's processor, and keeps it waiting.
+/// Has this thread go on elsewhere if it was started at once on its maker's processor, so that the maker waits.
 pub(crate) fn leave(makers: usize) {
     if sched_getcpu() == makers
         && let Some(others) = others()
@@ -44,17 +45,18 @@ pub(crate) fn leave(makers: usize) {
 pub(crate) fn send_away(child: Pid) -> Result<()> {
     let Some(others) = others() else { return Ok(()) };
     let child = rustix::process::Pid::from_raw(child.as_raw());
+    let Ok(before) = sched_getaffinity(child) else { return Ok(()) };
     if sched_setaffinity(child, &others).is_err() {
         tracing::debug!("the child stays on this processor");
         return Ok(());
     }
-    // All that there can be, and not only those that its cpuset has now: what is set like this is remembered.
+    // All that there can be, and not only those that its cpuset has now: what is set like this is remembered, and a cpuset may
+    // grow.
     let mut all = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
     let widened = sched_setaffinity(child, &all).and_then(|()| {
-        let ours = sched_getaffinity(None)?;
-        // Our user may have left us only some.
-        if sched_getaffinity(child)? == ours { Ok(()) } else { sched_setaffinity(child, &ours) }
+        // Our user may have left us, and so the child, only some of its cpuset's.
+        if sched_getaffinity(child)? == before { Ok(()) } else { sched_setaffinity(child, &before) }
     });
     match widened {
         // It has ended, which is found out in other ways.
