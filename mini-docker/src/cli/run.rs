@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use image_pull::Platform;
 use mini_docker::attach::{self, DetachKeys, Session};
 use mini_docker::container::Container;
-use mini_docker::{Engine, Error, Result, explain, terminal};
+use mini_docker::{Engine, Error, Result, engine, explain, terminal};
 use nix::sys::signal::SigSet;
 use runtime::network::Network;
 use runtime::own_program;
@@ -61,12 +61,12 @@ struct Run {
 impl Options {
     /// Reads what comes after `run`.
     pub(crate) fn read(words: Vec<OsString>, remapped: bool) -> Result<Self, clap::Error> {
-        // What takes longest comes first, on another processor. If no thread can be made, this is tried again later, and
-        // told then.
-        let network = if remapped || !gets_network(&words) { None } else { Network::begin().ok() };
+        // What takes longest comes first, on another processor.
+        let network = if remapped || !gets_network(&words) { None } else { engine::network_ahead() };
         let mut command = Run::command();
-        let matches = command.try_get_matches_from_mut(words)?;
-        let Run { options } = Run::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        let Run { options } =
+            Run::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
         // To take a hundred options apart takes longer than to read them, and this process is soon gone.
         std::mem::forget((command, matches));
         Ok(Self { network, ..options })
@@ -135,14 +135,17 @@ impl Options {
     }
 }
 
-/// Whether a `run` of these words surely needs a network namespace of its own. If not, or if its user wants to be told how it
-/// is made, it is made when the words are understood. An ordinary user's belongs to a user namespace, which comes first.
+/// Whether a `run` of these words is likely to need a network namespace of its own, and not to begin once more. If not, the
+/// namespace is made when the words are understood.
 fn gets_network(words: &[OsString]) -> bool {
     let may_not = |word: &OsString| {
         let word = word.to_string_lossy();
-        word.ends_with("host") || word.contains("container:") || word == "--explain"
+        word.ends_with("host")
+            || word.contains("container:")
+            || word.ends_with("always")
+            || word == "--explain"
     };
-    nix::unistd::geteuid().is_root() && !words.iter().any(may_not)
+    !words.iter().any(may_not)
 }
 
 /// Makes this command once more, by a binary that the container cannot write to ([`own_program`]).

@@ -10,6 +10,8 @@ pub mod view;
 mod volumes;
 mod watch;
 
+pub use networks::network_ahead;
+
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

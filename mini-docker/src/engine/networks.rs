@@ -19,14 +19,20 @@ use crate::rootless::{self, Rootless};
 use crate::sharing::{Share, Sharing};
 use crate::wire::Frame;
 
+/// Begins to make a network namespace for a container of which nothing is known yet, if this is root; an ordinary user's
+/// belongs to a user namespace, which comes first. If it cannot be begun, [`Engine::make_network`] tries again, and says so.
+pub fn network_ahead() -> Option<Ahead> {
+    if nix::unistd::geteuid().is_root() { Ahead::begin().ok() } else { None }
+}
+
 impl Engine {
     /// Begins to make the network namespace of a container that is about to be created, for the network that the user asks
     /// for (empty without a choice), if it is likely to need one and that has not `begun` yet. Whether it does, its record
     /// says.
     pub fn make_network(&self, mode: &str, begun: Option<Ahead>) -> Result<Option<Ahead>> {
         if mode == "host" || mode.starts_with("container:") || self.remap.is_some() {
-            // So that its thread is gone.
-            begun.map(Ahead::get).transpose()?;
+            // So that its thread is gone. Whether it could be made is of no interest then.
+            drop(begun.map(Ahead::get));
             return Ok(None);
         }
         Ok(Some(begun.map_or_else(Ahead::begin, Ok)?))
