@@ -58,7 +58,8 @@ impl Composer {
                     composed.push(course::spots(&points));
                 }
                 Some(Directive::Points(_)) | None => composed.push(line.to_owned()),
-                Some(directive) => composed.push(self.carry_out(&directive, &up).with_context(at)?),
+                // HTML ends with a blank line: without one, what stands on the next line would be a part of it.
+                Some(directive) => composed.push(self.carry_out(&directive, &up).with_context(at)? + "\n"),
             }
         }
         Ok(composed.join("\n"))

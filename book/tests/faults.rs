@@ -79,6 +79,7 @@ fn faults() {
         ("a line that is not shown", fault(chapter, "{{#file steps/11-sums/src/lib.rs}}", "")),
         ("a dead link", fault(chapter, "(#one)", "(#two)")),
         ("a dead page", fault(chapter, "(#one)", "(two.md)")),
+        ("a dead link right after a directive", fault(chapter, "\n\n[here](#one)", "\n[here](#two)")),
         ("an unknown directive", fault(chapter, "{{#file ", "{{#include ")),
         ("a directive within a line", fault(chapter, "{{#file ", "see {{#file ")),
         ("a point that is treated nowhere", fault(chapter, "{{#treats C000-001}}", "")),
