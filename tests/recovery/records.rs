@@ -38,16 +38,23 @@ fn a_record_that_cannot_be_read_is_named_and_removable() {
     engine.ok(&["run", "--rm", "--name", "odd", "busybox", "true"]);
 }
 
+/// Its shim knows what it has, and whoever removes it what its ID leads to.
 #[test]
-fn a_container_that_runs_is_not_removed_for_its_record() {
-    let engine = Engine::with_busybox();
-    let id = engine.ok(&["run", "-d", "busybox", "sleep", "1000"]).trim().to_owned();
-    let record = engine.data().join("containers").join(&id).join("container.json");
-    let text = fs::read(&record).unwrap();
-    fs::write(&record, "{").unwrap();
-    assert!(engine.fails(&["rm", "-f", &id]).contains("in the hands of a shim"));
-    fs::write(&record, text).unwrap();
-    engine.ok(&["rm", "-f", &id]);
+fn a_container_that_runs_is_ended_and_removed_without_its_record() {
+    let (engine, leftovers) = (Engine::with_busybox(), Leftovers::default());
+    for options in [&[][..], &["--rm"], &["--restart", "always"], &["-p", "127.0.0.1:8081:80"]] {
+        let run = [&["run", "-d", "--name", "odd"], options, &["busybox", "sleep", "1000"]].concat();
+        let id = engine.ok(&run);
+        leftovers.look(&engine);
+        fs::write(engine.data().join("containers").join(&id).join("container.json"), "{").unwrap();
+        assert!(engine.fails(&["rm", "odd"]).contains("container.json: EOF"), "{options:?}");
+        assert_eq!(engine.ok(&["rm", "-f", "odd"]), "odd", "{options:?}");
+        testbed::until("its shim has ended", || {
+            leftovers.running(&engine).iter().all(|left| !left.starts_with("process"))
+        });
+        leftovers.require_none(&engine, &format!("{options:?}"));
+        assert_eq!(engine.ok(&["ps", "-aq"]), "");
+    }
 }
 
 /// Its shim was killed, and the record is damaged: what it had of the host is given back all the same.

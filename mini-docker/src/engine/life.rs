@@ -49,7 +49,7 @@ impl Engine {
             if self.state(container)?.status.is_alive() {
                 return Ok(None);
             }
-            if self.containers.read(&container.id)?.is_none() {
+            if matches!(self.containers.read(&container.id), Ok(None)) {
                 return Err(Error::missing(format!("No such container: {}", container.id)));
             }
             if Instant::now() > deadline {

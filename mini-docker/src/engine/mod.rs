@@ -5,6 +5,7 @@ pub mod exec;
 mod life;
 mod networks;
 pub mod prune;
+mod removal;
 mod settle;
 pub mod view;
 mod volumes;
@@ -311,71 +312,6 @@ impl Engine {
     /// Where `container` is in its life.
     pub fn state(&self, container: &Container) -> Result<State> {
         self.containers.state(&container.id)
-    }
-
-    /// Removes a container, with `volumes` also those that nobody named. One that runs is refused, or with
-    /// `force` killed first.
-    pub fn remove(&self, container: &Container, force: bool, volumes: bool) -> Result<()> {
-        if self.take_away(container, force, volumes)? {
-            self.tell(container, "destroy", &[]);
-        }
-        Ok(())
-    }
-
-    /// Removes a container that was created and never told of, because its start is made again.
-    pub fn withdraw(&self, container: &Container) -> Result<()> {
-        self.take_away(container, false, true).map(drop)
-    }
-
-    /// Removes a container; whether it was still there.
-    fn take_away(&self, container: &Container, force: bool, volumes: bool) -> Result<bool> {
-        let held = loop {
-            if self.state(container)?.status.is_alive() {
-                if !force {
-                    return Err(Error::new(format!(
-                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                        container.name
-                    )));
-                }
-                self.end(container, libc::SIGKILL as u8, None)?;
-            }
-            match self.hold_resting(container) {
-                Ok(Some(held)) => break held,
-                // Somebody has started it between our looks.
-                Ok(None) => {}
-                Err(error) if error.is_missing() => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        };
-        self.clean_cgroup(container)?;
-        self.release_networks(container)?;
-        // From now on no other container can be made of its volumes.
-        let held = self.containers.retire(held)?;
-        if volumes {
-            self.remove_anonymous_volumes(container)?;
-        }
-        self.containers.remove(held)?;
-        Ok(true)
-    }
-
-    /// Removes a container whose record cannot be read. One that still runs is refused. Left are the volumes that only the
-    /// record would tell of, to be pruned, and a cgroup below a parent of the user's.
-    pub fn remove_broken(&self, id: &str) -> Result<()> {
-        let held = self.containers.try_hold(id)?.ok_or_else(|| {
-            Error::new(format!(
-                "cannot remove container {id}: it is in the hands of a shim or another command"
-            ))
-        })?;
-        self.remove_unread(held)
-    }
-
-    /// Removes a held container with what its ID leads to, for want of a record.
-    fn remove_unread(&self, held: Held) -> Result<()> {
-        let unread = Container { id: held.id.clone(), ..Container::default() };
-        self.clean_cgroup(&unread)?;
-        self.release_networks(&unread)?;
-        self.networks.forget(&unread.id)?;
-        self.containers.remove(held)
     }
 
     /// Removes an image, or the name that was given if it has others.
