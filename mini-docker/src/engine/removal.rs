@@ -22,24 +22,7 @@ impl Engine {
 
     /// Removes a container; whether it was still there.
     fn take_away(&self, container: &Container, force: bool, volumes: bool) -> Result<bool> {
-        let held = loop {
-            if self.state(container)?.status.is_alive() {
-                if !force {
-                    return Err(Error::new(format!(
-                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                        container.name
-                    )));
-                }
-                self.end(container, libc::SIGKILL as u8, None)?;
-            }
-            match self.hold_resting(container) {
-                Ok(Some(held)) => break held,
-                // Somebody has started it between our looks.
-                Ok(None) => {}
-                Err(error) if error.is_missing() => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        };
+        let Some(held) = self.hold_ended(container, force)? else { return Ok(false) };
         self.clean_cgroup(container)?;
         self.release_networks(container)?;
         // From now on no other container can be made of its volumes.
@@ -55,17 +38,28 @@ impl Engine {
     /// tell of, to be pruned, and a cgroup below a parent of the user's.
     pub fn remove_broken(&self, id: &str) -> Result<()> {
         let unread = Container { id: id.to_owned(), ..Container::default() };
-        let held = loop {
-            self.end(&unread, libc::SIGKILL as u8, None)?;
-            match self.hold_resting(&unread) {
-                Ok(Some(held)) => break held,
-                Ok(None) => {}
-                // It has removed itself.
-                Err(error) if error.is_missing() => return Ok(()),
-                Err(error) => return Err(error),
+        self.hold_ended(&unread, true)?.map_or(Ok(()), |held| self.remove_unread(held))
+    }
+
+    /// Holds a container that does not run, or with `force` is killed; `None` if it is gone then, having removed itself.
+    fn hold_ended(&self, container: &Container, force: bool) -> Result<Option<Held>> {
+        loop {
+            if self.state(container)?.status.is_alive() {
+                if !force {
+                    return Err(Error::new(format!(
+                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                        container.name
+                    )));
+                }
+                self.end(container, libc::SIGKILL as u8, None)?;
             }
-        };
-        self.remove_unread(held)
+            match self.hold_resting(container) {
+                // Somebody has started it between our looks.
+                Ok(None) => {}
+                Err(error) if error.is_missing() => return Ok(None),
+                held => return held,
+            }
+        }
     }
 
     /// Removes a held container with what its ID leads to, for want of a record.
