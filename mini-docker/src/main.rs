@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use mini_docker::{hello, inside, terminal};
 use nix::unistd::Pid;
 use pid_namespace::init;
@@ -55,8 +55,12 @@ fn is_a_users_start() -> bool {
     !nix::unistd::geteuid().is_root() && std::env::args_os().any(starts)
 }
 
-/// Process 1 of a container with `--init`.
+/// Process 1 of a container with `--init`. Its program was run by a descriptor, of which the kernel makes no name.
 fn attend() -> ExitCode {
+    if let Err(errno) = rustix::thread::set_name(c"docker-init") {
+        eprintln!("Error: cannot name this process: {errno}");
+        return ExitCode::from(125);
+    }
     let main = std::env::args().nth(1).and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
     match main.map(init::attend) {
         Some(Ok(exit)) => ExitCode::from(exit.code()),
@@ -84,8 +88,8 @@ fn show_inside() -> ExitCode {
     }
 }
 
-/// Help is no error. Bad usage is one line, and Docker's 125; a command that there is not, or that lacks an argument, is
-/// its 1.
+/// Help is no error. Bad usage is one line, and Docker's 125; a command that there is not, or with an argument too few or too
+/// many, is its 1.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -103,7 +107,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let said =
                 text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
             eprintln!("Error: {} (see 'mini-docker --help')", said.trim_start_matches("error: "));
-            let is_ones = [ErrorKind::InvalidSubcommand, ErrorKind::MissingRequiredArgument].contains(&kind);
+            let superfluous = kind == ErrorKind::UnknownArgument
+                && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
+            let is_ones = superfluous
+                || [ErrorKind::InvalidSubcommand, ErrorKind::MissingRequiredArgument].contains(&kind);
             ExitCode::from(if is_ones { 1 } else { 125 })
         }
     }

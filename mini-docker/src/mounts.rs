@@ -100,11 +100,11 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
             }
             "source" | "src" => source = Some(needed()?),
             "target" | "dst" | "destination" => mount.destination = destination(needed()?)?,
-            "readonly" | "ro" => mount.rw = matches!(value, Some("0" | "false")),
+            "readonly" | "ro" => mount.rw = !switch(key, value).map_err(&invalid)?,
             "bind-propagation" => needed()?.clone_into(&mut mount.propagation),
             "tmpfs-size" => mount.options.push(format!("size={}", needed()?)),
             "tmpfs-mode" => mount.options.push(format!("mode={}", needed()?)),
-            "volume-nocopy" => no_copy = !matches!(value, Some("0" | "false")),
+            "volume-nocopy" => no_copy = switch(key, value).map_err(&invalid)?,
             "volume-label" | "volume-opt" => {
                 let (name, value) = needed()?.split_once('=').unwrap_or((needed()?, ""));
                 let into = if key == "volume-label" { &mut labels } else { &mut driver_options };
@@ -145,6 +145,15 @@ pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
         (_, None) => {}
     }
     Ok(Request { no_copy, labels, driver_options, ..Request::of(mount) })
+}
+
+/// A field that is on or off, and on without a value; the words are those of Go's `strconv.ParseBool`.
+fn switch(key: &str, value: Option<&str>) -> Result<bool, String> {
+    match value {
+        None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some(other) => Err(format!("invalid value for {key}: {other}")),
+    }
 }
 
 /// The fields of a line of comma-separated values (RFC 4180): a field in quotes may have commas in it, and quotes by two.

@@ -124,6 +124,9 @@ pub fn launch(container: &Container, facts: &Facts) -> Result<Launch> {
     // In a user namespace nobody may raise what belongs to the host.
     let may_raise = maps.is_none() && !rootless && facts.capabilities.contains(Set::of("CAP_SYS_RESOURCE")?);
     let (ulimits, mut warnings) = ulimits::settle(&host.ulimits, may_raise, ulimits::present);
+    if host.network_mode == "host" && (!host.port_bindings.is_empty() || host.publish_all_ports) {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     let mut oom_score_adj = Some(host.oom_score_adj).filter(|&score| score != 0);
     if rootless {
         // What is written to a container's files in /proc belongs to the host's root.
@@ -241,7 +244,8 @@ fn root(
     for name in ["hostname", "hosts", "resolv.conf"] {
         let target = Path::new("/etc").join(name);
         if wanted.iter().all(|wanted| wanted.destination != target) {
-            inner.push(chroot::plan::bind(facts.etc.join(name), target, Attributes::default()));
+            let attributes = Attributes { readonly: host.readonly_rootfs, ..Attributes::default() };
+            inner.push(chroot::plan::bind(facts.etc.join(name), target, attributes));
         }
     }
     inner.sort_by_key(|mount| mount.target.components().count());

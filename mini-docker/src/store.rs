@@ -35,7 +35,7 @@ const LOCK: &str = "lock";
 /// The lock on a container's record there, which is changed while the container runs, too.
 const RECORD_LOCK: &str = "record.lock";
 
-/// All that matters of the record of a container that is being removed.
+/// A part of a container's record: all that matters of one that is being removed.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Named {
@@ -124,6 +124,8 @@ impl Containers {
     /// Gives container `id` the name `wanted`, or one of our choice.
     pub fn claim_name(&self, id: &str, wanted: Option<&str>) -> Result<String> {
         if let Some(name) = wanted {
+            // As `inspect` shows it.
+            let name = name.strip_prefix('/').unwrap_or(name);
             if !names::is_valid(name) {
                 return Err(Error::new(format!(
                     "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
@@ -216,6 +218,12 @@ impl Containers {
     /// The container with this ID, or `None` if there is none, or only an unfinished one.
     pub fn read(&self, id: &str) -> Result<Option<Container>> {
         files::read_json(&self.directory(id).join("container.json"))
+    }
+
+    /// What the container with this ID is called now, if it still is.
+    pub fn name(&self, id: &str) -> Result<Option<String>> {
+        let record = files::read_json::<Named>(&self.directory(id).join("container.json"))?;
+        Ok(record.map(|named| named.name))
     }
 
     /// Where a container is in its life, by what its shim wrote and whether that shim lives.

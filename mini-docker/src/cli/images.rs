@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use clap::Args;
 use image_pull::{Image, Reference, store};
 use jiff::Timestamp;
-use mini_docker::format::units;
+use mini_docker::format::{moment, units};
 use mini_docker::{Engine, Error, Result};
 use serde_json::{Value, json};
 
@@ -111,8 +111,12 @@ impl Options {
             "Digest": digest.unwrap_or_else(|| NONE.to_owned()),
             "ID": id,
             "CreatedSince": created.map_or_else(|| Ok("N/A".to_owned()), |time| Ok::<_, Error>(format!("{} ago", age(time)?)))?,
-            "CreatedAt": created.unwrap_or("N/A"),
+            "CreatedAt": created.map_or_else(|| Ok("N/A".to_owned()), moment::local)?,
             "Size": units::decimal(image.size),
+            "VirtualSize": units::decimal(image.size),
+            "Containers": "N/A",
+            "SharedSize": "N/A",
+            "UniqueSize": "N/A",
         }))
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     #[arg(short, long)]
     follow: bool,
     /// Lines to show from the end
-    #[arg(short = 'n', long, default_value = "all", value_parser = tail, value_name = "NUMBER|all")]
+    #[arg(short = 'n', long, default_value = "all", value_parser = tail, allow_negative_numbers = true, value_name = "NUMBER|all")]
     tail: Tail,
     /// Show when each line was written
     #[arg(short, long)]

@@ -93,7 +93,7 @@ impl Create {
             internal: self.internal,
             ipv6: self.ipv6,
             options: self.option.iter().map(|text| options::label(text)).collect(),
-            labels: self.label.iter().map(|text| options::label(text)).collect(),
+            labels: options::labels(&self.label)?,
         })?;
         println!("{}", network.id);
         Ok(0)

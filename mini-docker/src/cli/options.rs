@@ -1,5 +1,6 @@
 //! Values of options that several commands read the same way.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use mini_docker::format::units;
@@ -68,6 +69,25 @@ pub(crate) fn env_file(path: &Path) -> Result<Vec<String>> {
 pub(crate) fn label(text: &str) -> (String, String) {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     (key.to_owned(), value.to_owned())
+}
+
+/// Labels, `KEY=VALUE` or `KEY`, of which none may be without a key.
+pub(crate) fn labels<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<BTreeMap<String, String>> {
+    let read = |text: &String| match label(text) {
+        (key, _) if key.is_empty() => Err(Error::new(format!(
+            "invalid argument \"{text}\" for \"-l, --label\" flag: invalid label '{text}': empty name"
+        ))
+        .with_exit_code(125)),
+        label => Ok(label),
+    };
+    texts.into_iter().map(read).collect()
+}
+
+/// The labels in a file, one a line; empty lines and lines that begin with `#` are left out.
+pub(crate) fn label_file(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim_start);
+    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
 }
 
 /// `TARGET[:OPTIONS]` of a tmpfs.

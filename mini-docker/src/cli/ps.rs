@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use mini_docker::container::{Container, State, Status};
-use mini_docker::format::units;
+use mini_docker::format::{moment, units};
 use mini_docker::health::Wellness;
 use mini_docker::networks::membership::{Connections, PublishedPort};
 use mini_docker::{Engine, Error, Result};
@@ -133,7 +133,7 @@ impl Options {
             "ID": id,
             "Image": shown_image(engine, container)?,
             "Command": format!("\"{}\"", shorten(command(container), 20)),
-            "CreatedAt": container.created,
+            "CreatedAt": moment::local(&container.created)?,
             "RunningFor": format!("{} ago", age(&container.created)?),
             "Status": status(state)?,
             "State": state.status.word(),

@@ -98,6 +98,7 @@ impl Options {
             session.require_terminal()?;
         }
         let (name, _) = self.settings.image_and_command()?;
+        let id_file = self.settings.id_file()?;
         let network = engine.make_network(self.settings.network(), self.network)?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
@@ -119,14 +120,18 @@ impl Options {
         if let Err(error) = &started
             && error.exit_code() == Some(own_program::AGAIN)
         {
+            // It is made again, too.
+            drop(id_file);
             return start_again(engine, &container);
         }
+        id_file.map_or(Ok(()), |file| file.write(&container.id))?;
         warnings.iter().for_each(|warning| eprintln!("WARNING: {warning}"));
-        let (connection, early) = started?;
-        let Some(signals) = signals else {
+        // Also of one that did not start, which is there to be looked at.
+        if detach {
             println!("{}", container.id);
-            return Ok(0);
-        };
+        }
+        let (connection, early) = started?;
+        let Some(signals) = signals else { return Ok(0) };
         // Whoever sees nothing of it finds it by this.
         if !session.stdout && !session.stderr {
             println!("{}", container.id);

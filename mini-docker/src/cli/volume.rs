@@ -67,7 +67,7 @@ impl Create {
         }
         let volume = engine.create_volume(Request {
             name: self.name,
-            labels: self.label.iter().map(|text| options::label(text)).collect(),
+            labels: options::labels(&self.label)?,
             options: self.option.iter().map(|text| options::label(text)).collect(),
             owner: None,
         })?;

@@ -26,8 +26,11 @@ impl Engine {
         self.containers.settle(&created.held)
     }
 
-    /// Holds a container that does not run, to start it. `None` if it runs already.
+    /// Holds a container that does not run, to start it. `None` if it runs already; one that is paused is refused.
     pub fn take_up(&self, container: &Container) -> Result<Option<Created>> {
+        if self.state(container)?.status == Status::Paused {
+            return Err(Error::new("cannot start a paused container, try unpause instead"));
+        }
         let Some(held) = self.hold_resting(container)? else { return Ok(None) };
         let Some(container) = self.containers.read(&container.id)? else {
             return Err(Error::missing(format!("No such container: {}", container.id)));

@@ -243,6 +243,13 @@ impl Shim<'_> {
         Ok(())
     }
 
+    /// Learns what the container is called now, for what is told of it. Whose record cannot be read keeps its name.
+    fn learn_name(&mut self) {
+        if let Ok(Some(name)) = self.engine.containers().name(&self.container.id) {
+            self.container.name = name;
+        }
+    }
+
     /// Records that the container has ended. To be called while it still has its networks and its cgroup.
     fn tell_end(&self, launch: &Launch, exit: Exit) -> Result<()> {
         let ran =
@@ -288,6 +295,7 @@ impl Shim<'_> {
 
     /// Records what has become of the container.
     fn note(&mut self, change: Change) -> Result<()> {
+        self.learn_name();
         match change {
             Change::Health(health) => {
                 if self.state.health.as_ref().is_none_or(|before| before.status != health.status) {
@@ -358,6 +366,7 @@ impl Shim<'_> {
             return self.conclude(clients, exit.code());
         }
         end_stragglers(&run.launch)?;
+        self.learn_name();
         self.tell_end(&run.launch, exit)?;
         // Before anybody hears of the end: whoever comes next may count on the addresses and the ports.
         let released = self.release_networks();
@@ -380,6 +389,7 @@ impl Shim<'_> {
     fn put_away(&mut self, run: Run, exit: Exit, status: Status) -> Result<Vec<Client>> {
         let Run { launch, mut running, supplies } = run;
         end_stragglers(&launch)?;
+        self.learn_name();
         self.tell_end(&launch, exit)?;
         let released = self.release_networks();
         drop((running.live.names.take(), supplies));

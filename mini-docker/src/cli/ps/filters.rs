@@ -82,7 +82,7 @@ impl<'a> Filter<'a> {
         let one_of = |known: &[&str]| if known.contains(&value) { Ok(value) } else { Err(invalid()) };
         Ok(match key {
             "id" => Self::Id(value),
-            "name" => Self::Name(value.trim_start_matches('/')),
+            "name" => Self::Name(value),
             "status" => Self::Status(one_of(STATUSES)?),
             "health" => Self::Health(one_of(HEALTHS)?),
             "exited" => Self::Exited(value.parse().map_err(|_| invalid())?),
@@ -105,7 +105,7 @@ impl<'a> Filter<'a> {
     fn fits(&self, engine: &Engine, container: &Container, state: &State) -> Result<bool> {
         Ok(match self {
             Self::Id(id) => container.id.starts_with(id),
-            Self::Name(name) => container.name.contains(name),
+            Self::Name(pattern) => is_named(&container.name, pattern),
             Self::Status(status) => state.status.word() == *status,
             Self::Health(health) => {
                 state.health.as_ref().map_or("none", |known| known.status.word()) == *health
@@ -151,5 +151,19 @@ fn is_ancestor(engine: &Engine, container: &Container, text: &str) -> Result<boo
         }
         Err(image_pull::Error::NoSuchImage { .. }) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a container's name is like a pattern: Docker takes a regular expression, of which people use the two ends. With a
+/// slash or without, as `inspect` shows names with one.
+fn is_named(name: &str, pattern: &str) -> bool {
+    let (pattern, from_begin) = pattern.strip_prefix('^').map_or((pattern, false), |rest| (rest, true));
+    let (pattern, to_end) = pattern.strip_suffix('$').map_or((pattern, false), |rest| (rest, true));
+    let pattern = pattern.trim_start_matches('/');
+    match (from_begin, to_end) {
+        (true, true) => name == pattern,
+        (true, false) => name.starts_with(pattern),
+        (false, true) => name.ends_with(pattern),
+        (false, false) => name.contains(pattern),
     }
 }

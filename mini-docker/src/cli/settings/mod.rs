@@ -3,6 +3,7 @@
 mod attached;
 mod connections;
 mod health;
+mod id_file;
 mod isolation;
 mod resources;
 
@@ -18,6 +19,7 @@ use super::options;
 use attached::{Attached, Stream};
 use connections::Connections;
 use health::Checks;
+use id_file::IdFile;
 use isolation::Isolation;
 use resources::Resources;
 
@@ -75,6 +77,12 @@ pub(crate) struct Settings {
     /// Set metadata
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
+    /// Set the metadata that is in a file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// Write the container's ID to a file that there is not yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
     /// Make the root file system read-only
     #[arg(long)]
     read_only: bool,
@@ -115,7 +123,7 @@ impl Settings {
     pub(super) fn image_and_command(&self) -> Result<(String, Option<Vec<String>>)> {
         let (image, command) = self.image_and_command.split_first().expect("clap requires one");
         if image.starts_with('-') {
-            return Err(Error::new(format!("unknown flag: {image}")));
+            return Err(Error::new(format!("unknown flag: {image}")).with_exit_code(125));
         }
         Ok((image.clone(), Some(command.to_vec()).filter(|words| !words.is_empty())))
     }
@@ -123,6 +131,11 @@ impl Settings {
     /// The network that the user asks for first; empty without a choice.
     pub(super) fn network(&self) -> &str {
         self.connections.network.first().map_or("", String::as_str)
+    }
+
+    /// Makes the file that the container's ID is to be written to, if there is to be one.
+    pub(super) fn id_file(&self) -> Result<Option<IdFile>> {
+        self.cidfile.as_deref().map(IdFile::make).transpose()
     }
 
     /// The streams that a command which stays with the container is attached to.
@@ -145,6 +158,10 @@ impl Settings {
         }
         for variable in &self.env {
             env.extend(options::variable(variable)?);
+        }
+        let mut labels = Vec::new();
+        for file in &self.label_file {
+            labels.extend(options::label_file(file)?);
         }
         let mut mounts = Vec::new();
         for text in &self.volume {
@@ -173,7 +190,7 @@ impl Settings {
             image,
             working_dir: self.workdir.unwrap_or_default(),
             entrypoint: self.entrypoint.map(|program| vec![program]),
-            labels: self.label.iter().map(|text| options::label(text)).collect(),
+            labels: options::labels(labels.iter().chain(&self.label))?,
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
             volumes: self.volume.iter().filter(|text| !text.contains(':')).cloned().collect(),

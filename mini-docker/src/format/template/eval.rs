@@ -7,6 +7,9 @@ use super::parse::{Base, Call, Node, Operand};
 
 type Result<T> = std::result::Result<T, String>;
 
+/// What Docker's values have also where its JSON leaves them out: `{{if .State.Health}}` is no error.
+const OMITTED: &[&str] = &["Health", "Healthcheck"];
+
 /// What names mean at one point of a template.
 #[derive(Clone)]
 struct Scope {
@@ -109,6 +112,7 @@ fn look_up(operand: &Operand, scope: &Scope) -> Result<Value> {
                 Some(value) => value.clone(),
                 // Go's fields begin with a capital: any other name is a map's key, which may be missing.
                 None if !field.starts_with(char::is_uppercase) => Value::Null,
+                None if OMITTED.contains(&field.as_str()) => Value::Null,
                 None => return Err(format!("there is no field {field:?} here: {}", names(map))),
             },
             other => return Err(format!("can't evaluate field {field} in {}", functions::print(other))),

@@ -121,8 +121,12 @@ fn index(value: &Value, key: &Value) -> Result<Value> {
         (Value::Array(items), key) => {
             items.get(count(key)?).cloned().ok_or_else(|| format!("index out of range: {}", print(key)))
         }
-        // A map's missing entry is nothing, not an error.
-        (Value::Object(map), Value::String(key)) => Ok(map.get(key).cloned().unwrap_or(Value::Null)),
+        // A map's missing entry is no error. In a map of texts, it is an empty one.
+        (Value::Object(map), Value::String(key)) => Ok(match map.get(key) {
+            Some(value) => value.clone(),
+            None if map.values().all(Value::is_string) => "".into(),
+            None => Value::Null,
+        }),
         (value, key) => Err(format!("can't index {} with {}", print(value), print(key))),
     }
 }
