@@ -16,6 +16,8 @@ use crate::volumes::{DRIVER, Volume};
 
 /// How layers are stacked, in Docker's words.
 const DRIVER_OF_LAYERS: &str = "overlay2";
+/// Bytes of a container's `/dev/shm`, unless it is to have others (`chroot::plan`).
+const SHM_SIZE: i64 = 64 << 20;
 /// What starts containers: step 10.
 const RUNTIME: &str = "runtime";
 /// What Go prints for a time that never was.
@@ -85,6 +87,16 @@ fn host_config(container: &Container) -> Value {
     }
     for key in ["Links", "DeviceRequests", "BlkioWeightDevice", "MemorySwappiness"] {
         shown[key] = Value::Null;
+    }
+    // What is left open has a value all the same, or none.
+    if host.memory > 0 && host.memory_swap == 0 {
+        shown["MemorySwap"] = host.memory.saturating_mul(2).into();
+    }
+    if host.shm_size == 0 {
+        shown["ShmSize"] = SHM_SIZE.into();
+    }
+    if host.pids_limit == 0 {
+        shown["PidsLimit"] = Value::Null;
     }
     shown["OomKillDisable"] = false.into();
     shown["Runtime"] = RUNTIME.into();

@@ -91,6 +91,45 @@ fn templates_of_what_is_not_there() {
 }
 
 #[test]
+fn values_that_are_left_open() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["create", "--name", "box", "-m", "64m", "busybox"]);
+    let values = "{{.HostConfig.MemorySwap}} {{.HostConfig.ShmSize}} {{json .HostConfig.PidsLimit}}";
+    assert_eq!(engine.inspect("box", values), "134217728 67108864 null");
+    engine.ok(&[
+        "create",
+        "--name",
+        "other",
+        "--memory-swap",
+        "-1",
+        "-m",
+        "64m",
+        "--shm-size",
+        "1m",
+        "--pids-limit",
+        "9",
+        "busybox",
+    ]);
+    assert_eq!(engine.inspect("other", values), "-1 1048576 9");
+    assert_eq!(engine.ok(&["info", "--format", "{{.CgroupDriver}}"]), "cgroupfs");
+}
+
+/// Its containers can still be committed, and its name is another's.
+#[test]
+fn an_image_in_use_loses_its_name_only() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    assert!(engine.fails(&["rmi", "busybox"]).contains("must force"));
+    assert_eq!(engine.ok(&["rmi", "-f", "busybox"]), "Untagged: busybox:latest");
+    assert_eq!(engine.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), "<none>:<none>");
+    engine.ok(&["commit", "box", "made"]);
+    engine.ok(&["rm", "-f", "box"]);
+    engine.ok(&["image", "prune", "-f"]);
+    assert_eq!(engine.ok(&["run", "--rm", "made", "echo", "works"]), "works");
+    assert_eq!(engine.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), "made:latest");
+}
+
+#[test]
 fn exit_codes_of_bad_usage() {
     let engine = Engine::with_busybox();
     for (arguments, code) in [

@@ -49,6 +49,7 @@ fn facts(engine: &Engine) -> Result<Value> {
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Driver": "overlay2",
         "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
         "CgroupVersion": if hierarchy.is_v2() { "2" } else { "1" },
         "KernelVersion": system.release().to_string_lossy(),
         "OperatingSystem": operating_system(),
@@ -57,6 +58,7 @@ fn facts(engine: &Engine) -> Result<Value> {
         "NCPU": processors,
         "MemTotal": memory()?,
         "Name": system.nodename().to_string_lossy(),
+        "SecurityOptions": ["name=seccomp,profile=builtin"],
         "DockerRootDir": engine.folders().data.display().to_string(),
     }))
 }
@@ -72,6 +74,7 @@ fn print(facts: &Value) {
         ("Server Version", "ServerVersion"),
         ("Storage Driver", "Driver"),
         ("Logging Driver", "LoggingDriver"),
+        ("Cgroup Driver", "CgroupDriver"),
         ("Cgroup Version", "CgroupVersion"),
         ("Kernel Version", "KernelVersion"),
         ("Operating System", "OperatingSystem"),

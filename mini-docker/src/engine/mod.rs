@@ -316,17 +316,19 @@ impl Engine {
 
     /// Removes an image, or the name that was given if it has others.
     ///
-    /// A container protects the image it was created from: its last name can be taken only with `force` (the image
-    /// then stays without a name), and while the container runs the image cannot be removed at all.
+    /// A container protects the image it was created from: its last name can be taken only with `force`. While the
+    /// container runs, the image then stays, without a name, and by its ID it cannot be removed at all.
     pub fn remove_image(&self, text: &str, force: bool) -> Result<Vec<Removal>> {
         let image = self.images.resolve(text)?;
         let short = image_pull::store::short(&image.id);
         let by_id = is_id(text, &image);
         let containers = self.containers.list()?;
         let users = containers.iter().filter(|container| container.image == image.id.to_string());
+        let mut stays = false;
         for container in users.filter(|_| by_id || image.names.len() <= 1) {
             let user = container.short_id();
             let running = self.state(container)?.status.is_alive();
+            stays |= running;
             let conflict = match (by_id, running) {
                 (true, true) => format!(
                     "unable to delete {short} (cannot be forced) - image is being used by running container {user}"
@@ -342,7 +344,10 @@ impl Engine {
             return Err(Error::new(format!("conflict: {conflict}")));
         }
         let in_use: Vec<ChainId> = containers.iter().flat_map(|container| container.layers.clone()).collect();
-        let removed = self.images.remove(text, force, &in_use)?;
+        let removed = match text.parse::<Reference>() {
+            Ok(name) if stays => vec![self.images.untag(&name.or_latest())?],
+            _ => self.images.remove(text, force, &in_use)?,
+        };
         let id = image.id.to_string();
         let events: Vec<Event> = removed
             .iter()

@@ -232,6 +232,23 @@ impl Store {
         })
     }
 
+    /// Takes a name from its image, which stays; without a name, if that was its last.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], if nothing has this name.
+    pub fn untag(&self, name: &Reference) -> Result<Removal> {
+        let image = self.resolve(&name.to_string())?;
+        self.layout.update(|names| {
+            if !names.take(name) {
+                return Err(Error::NoSuchImage(name.to_string()));
+            }
+            // Superfluous, and gone at once, if there is another.
+            names.point(None, &image.manifest, None);
+            Ok(())
+        })?;
+        Ok(Removal::Untagged(name.clone()))
+    }
+
     /// Removes what a user's text means: a name only, or with the last name or by ID the image, its blobs, and the layers
     /// that neither another image nor `in_use` needs.
     ///
