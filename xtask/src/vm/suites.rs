@@ -39,6 +39,7 @@ const SUITES: &[Suite] = &[
             "delegation",
             "events",
             "exec",
+            "habits",
             "health",
             "lifecycle",
             "recovery",
