@@ -58,8 +58,8 @@ fn hosts(container: &Container, connections: &Connections) -> Result<String> {
     let (hostname, domain) = (&container.config.hostname, &container.config.domainname);
     let known_as = match hostname.split_once('.') {
         _ if !domain.is_empty() => vec![format!("{hostname}.{domain}"), hostname.clone()],
-        Some((host, _)) => vec![hostname.clone(), host.to_owned()],
-        None => vec![hostname.clone()],
+        Some((host, _)) if !host.is_empty() => vec![hostname.clone(), host.to_owned()],
+        _ => vec![hostname.clone()],
     };
     let own = |connection: &Connection| {
         connection.addresses.iter().map(|(ip, _)| (*ip, known_as.clone())).collect::<Vec<_>>()

@@ -55,12 +55,8 @@ fn is_a_users_start() -> bool {
     !nix::unistd::geteuid().is_root() && std::env::args_os().any(starts)
 }
 
-/// Process 1 of a container with `--init`. Its program was run by a descriptor, of which the kernel makes no name.
+/// Process 1 of a container with `--init`.
 fn attend() -> ExitCode {
-    if let Err(errno) = rustix::thread::set_name(c"docker-init") {
-        eprintln!("Error: cannot name this process: {errno}");
-        return ExitCode::from(125);
-    }
     let main = std::env::args().nth(1).and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
     match main.map(init::attend) {
         Some(Ok(exit)) => ExitCode::from(exit.code()),

@@ -36,7 +36,8 @@ impl Request {
 
 /// Reads `-v [SOURCE:]TARGET[:OPTIONS]`; relative sources (`./data`) are taken from `directory`.
 pub fn parse_volume(text: &str, directory: &Path) -> Result<Request> {
-    let invalid = |why: &str| Error::new(format!("invalid volume specification: '{text}': {why}"));
+    let invalid =
+        |why: &str| Error::new(format!("invalid volume specification: '{text}': {why}")).with_exit_code(125);
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
         [target] => (None, *target, ""),
@@ -78,8 +79,9 @@ pub fn parse_volume(text: &str, directory: &Path) -> Result<Request> {
 
 /// Reads `--mount type=…,source=…,target=…[,…]`.
 pub fn parse_mount(text: &str, directory: &Path) -> Result<Request> {
-    let invalid =
-        |why: String| Error::new(format!("invalid argument \"{text}\" for \"--mount\" flag: {why}"));
+    let invalid = |why: String| {
+        Error::new(format!("invalid argument \"{text}\" for \"--mount\" flag: {why}")).with_exit_code(125)
+    };
     let mut mount = empty(MountKind::Volume, PathBuf::new());
     let mut source = None;
     let (mut no_copy, mut labels, mut driver_options) = (false, BTreeMap::new(), BTreeMap::new());

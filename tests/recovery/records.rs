@@ -38,11 +38,23 @@ fn a_record_that_cannot_be_read_is_named_and_removable() {
     engine.ok(&["run", "--rm", "--name", "odd", "busybox", "true"]);
 }
 
+#[test]
+fn a_container_of_which_nothing_can_be_read_is_removable() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "--name", "odd", "busybox", "true"]);
+    let id = engine.inspect("odd", "{{.Id}}");
+    for record in ["container.json", "state.json"] {
+        fs::write(engine.data().join("containers").join(&id).join(record), "{").unwrap();
+    }
+    assert_eq!(engine.ok(&["rm", "-f", "odd"]), "odd");
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
+}
+
 /// Its shim knows what it has, and whoever removes it what its ID leads to.
 #[test]
 fn a_container_that_runs_is_ended_and_removed_without_its_record() {
     let (engine, leftovers) = (Engine::with_busybox(), Leftovers::default());
-    for options in [&[][..], &["--rm"], &["--restart", "always"], &["-p", "127.0.0.1:8081:80"]] {
+    for options in [&[][..], &["--rm"], &["--restart", "always"], &["-p", "127.0.0.1:8095:80"]] {
         let run = [&["run", "-d", "--name", "odd"], options, &["busybox", "sleep", "1000"]].concat();
         let id = engine.ok(&run);
         leftovers.look(&engine);

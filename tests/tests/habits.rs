@@ -31,9 +31,13 @@ fn a_containers_id_is_told() {
         assert!(again.starts_with("125 ") && again.contains("container ID file found"), "{again}");
         fs::remove_file(&file).unwrap();
     }
-    // One that there is no container for does not stay; one whose start is made again is its container's.
+    // Before it runs, and also if it does not; one that there is no container for does not stay; one whose start is made again is its container's.
     engine.fails(&["run", "--cidfile", path, "-v", "/srv:/srv:odd", "busybox", "true"]);
     assert!(!file.exists());
+    let seen = ["run", "--name", "seen", "--cidfile", path, "-v", &format!("{path}:/id"), "busybox"];
+    let id = engine.ok(&[&seen[..], &["sh", "-c", "read id < /id; echo $id"]].concat());
+    assert_eq!(id, engine.inspect("seen", "{{.Id}}"));
+    fs::remove_file(&file).unwrap();
     // The engine's binary, which knows no such command.
     let again = ["run", "--name", "other", "--cidfile", path, "busybox", "/proc/self/exe", "nosuch"];
     assert_eq!(printed(&engine, &again, 1), "");
@@ -56,13 +60,17 @@ fn names_and_labels() {
         assert!(said.starts_with("125 ") && said.contains("empty name"), "{said}");
     }
     engine.ok(&["create", "--name", "boxes", "busybox"]);
+    assert!(engine.fails(&["ps", "-f", "name=("]).starts_with("1 Error: invalid filter 'name=('"));
     for (filter, found) in [
         ("name=^/box$", "box"),
         ("name=^box$", "box"),
         ("name=^box", "boxes\nbox"),
         ("name=es$", "boxes"),
         ("name=/box", "boxes\nbox"),
+        ("name=/ox", ""),
         ("name=^ox", ""),
+        ("name=^(box|ox)$", "box"),
+        ("name=b.x[aeiou]s", "boxes"),
     ] {
         assert_eq!(engine.ok(&["ps", "-a", "-f", filter, "--format", "{{.Names}}"]), found, "{filter}");
     }
@@ -140,7 +148,8 @@ fn exit_codes_of_bad_usage() {
         (&["logs", "a", "b"], "1"),
         (&["logs"], "1"),
         (&["run", "--mount", "type=tmpfs,dst=/x,readonly=junk", "busybox"], "125"),
-        (&["run", "--mount", "type=volume,dst=/x,volume-nocopy=junk", "busybox"], "125"),
+        (&["create", "--mount", "type=volume,dst=/x,volume-nocopy=junk", "busybox"], "125"),
+        (&["create", "-v", "/x:/x:junk", "busybox"], "125"),
     ] {
         let said = engine.fails(arguments);
         assert_eq!((said.split(' ').next(), said.lines().count()), (Some(code), 1), "{arguments:?}: {said}");
@@ -158,7 +167,6 @@ fn what_a_container_sees_of_itself() {
         "for name in hosts hostname resolv.conf; do echo x 2>&- >> /etc/$name && echo $name; done; true";
     assert_eq!(sh(&engine, &["--read-only"], write), "");
     assert_eq!(sh(&engine, &[], write), "hosts\nhostname\nresolv.conf");
-    assert_eq!(sh(&engine, &["--init"], "read name < /proc/1/comm; echo $name"), "docker-init");
     let output = engine.run(&["run", "--rm", "--network", "host", "-p", "8080:80", "busybox", "true"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, "WARNING: Published ports are discarded when using host network mode\n");

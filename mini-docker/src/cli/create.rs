@@ -31,16 +31,19 @@ impl Options {
     /// Creates a container; prints its ID.
     pub(crate) fn run(self, engine: &Engine) -> Result<u8> {
         let (name, _) = self.settings.image_and_command()?;
-        let id_file = self.settings.id_file()?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
+        let id_file = self.settings.id_file()?;
         let here =
             std::env::current_dir().map_err(|error| Error::kernel("find the working directory", error))?;
         let created = engine.create(&image, &hold, self.settings.request(&here, true)?)?;
         created.warnings().iter().for_each(|warning| eprintln!("WARNING: {warning}"));
         engine.keep(&created)?;
-        id_file.map_or(Ok(()), |file| file.write(&created.container.id))?;
+        if let Some(mut file) = id_file {
+            file.write(&created.container.id)?;
+            file.keep();
+        }
         println!("{}", created.container.id);
         Ok(0)
     }

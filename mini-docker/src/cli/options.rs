@@ -74,10 +74,9 @@ pub(crate) fn label(text: &str) -> (String, String) {
 /// Labels, `KEY=VALUE` or `KEY`, of which none may be without a key.
 pub(crate) fn labels<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<BTreeMap<String, String>> {
     let read = |text: &String| match label(text) {
-        (key, _) if key.is_empty() => Err(Error::new(format!(
-            "invalid argument \"{text}\" for \"-l, --label\" flag: invalid label '{text}': empty name"
-        ))
-        .with_exit_code(125)),
+        (key, _) if key.is_empty() => {
+            Err(Error::new(format!("invalid label '{text}': empty name")).with_exit_code(125))
+        }
         label => Ok(label),
     };
     texts.into_iter().map(read).collect()

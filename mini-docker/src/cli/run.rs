@@ -98,17 +98,18 @@ impl Options {
             session.require_terminal()?;
         }
         let (name, _) = self.settings.image_and_command()?;
-        let id_file = self.settings.id_file()?;
         let network = engine.make_network(self.settings.network(), self.network)?;
         super::sweep(engine, false);
         let hold = engine.images().hold()?;
         let image = pull::find(engine, &name, self.platform.as_ref(), self.pull, self.quiet)?;
+        let mut id_file = self.settings.id_file()?;
         let detach = self.detach;
         let request = self.settings.request(&std::env::current_dir().map_err(here)?, !detach)?;
         let created = engine.create(&image, &hold, request)?.with_network(network);
         drop(hold);
         let (container, warnings) = (created.container.clone(), created.warnings().to_owned());
 
+        id_file.as_mut().map_or(Ok(()), |file| file.write(&container.id))?;
         let signals = if detach { None } else { Some(session.take_signals()?) };
         let size = terminal::size(&std::io::stdout()).map(|size| (size.ws_row, size.ws_col));
         let start = || -> Result<_> {
@@ -124,7 +125,9 @@ impl Options {
             drop(id_file);
             return start_again(engine, &container);
         }
-        id_file.map_or(Ok(()), |file| file.write(&container.id))?;
+        if let Some(file) = id_file {
+            file.keep();
+        }
         warnings.iter().for_each(|warning| eprintln!("WARNING: {warning}"));
         // Also of one that did not start, which is there to be looked at.
         if detach {

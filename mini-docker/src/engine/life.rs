@@ -58,7 +58,7 @@ impl Engine {
             if Instant::now() > deadline {
                 return Err(Error::new(format!(
                     "container {} is in the hands of another command; try again",
-                    container.name
+                    if container.name.is_empty() { &container.id } else { &container.name }
                 )));
             }
             std::thread::sleep(INTERVAL);

@@ -43,6 +43,10 @@ impl Engine {
 
     /// Holds a container that does not run, or with `force` is killed; `None` if it is gone then, having removed itself.
     fn hold_ended(&self, container: &Container, force: bool) -> Result<Option<Held>> {
+        // Where nobody has it in hand it does not run, whatever its records say.
+        if let Ok(Some(held)) = self.containers.try_hold(&container.id) {
+            return Ok(Some(held));
+        }
         loop {
             if self.state(container)?.status.is_alive() {
                 if !force {

@@ -31,11 +31,12 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp> {
     TimeZone::system().to_timestamp(local).map_err(|_| invalid())
 }
 
-/// A time of a record, as Go's `Time` prints it, in the host's time zone: `2026-01-02 03:04:05 +0000 UTC`.
+/// A time of a record, as Go's `Time` prints it, in the host's time zone, or UTC if it has none: `2026-01-02 03:04:05 +0000 UTC`.
 pub fn local(text: &str) -> Result<String> {
     let moment: Timestamp =
         text.parse().map_err(|error| Error::new(format!("invalid time: '{text}': {error}")))?;
-    Ok(moment.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string())
+    let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
+    Ok(moment.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string())
 }
 
 /// A duration as Go writes it: numbers with units (`ms`, `s`, `m`, `h`), largest first.

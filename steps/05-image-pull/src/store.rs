@@ -237,13 +237,13 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchImage`], if nothing has this name.
     pub fn untag(&self, name: &Reference) -> Result<Removal> {
-        let image = self.resolve(&name.to_string())?;
         self.layout.update(|names| {
-            if !names.take(name) {
+            let Some(entry) = names.find(name).cloned() else {
                 return Err(Error::NoSuchImage(name.to_string()));
-            }
+            };
+            names.take(name);
             // Superfluous, and gone at once, if there is another.
-            names.point(None, &image.manifest, None);
+            names.point(None, &entry, None);
             Ok(())
         })?;
         Ok(Removal::Untagged(name.clone()))

@@ -4,6 +4,7 @@ use image_pull::Reference;
 use mini_docker::container::{Container, State, Status};
 use mini_docker::{Engine, Error, Result};
 use networking::Port;
+use regex_lite::Regex;
 
 use super::super::output;
 
@@ -18,7 +19,7 @@ const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
 /// One filter.
 enum Filter<'a> {
     Id(&'a str),
-    Name(&'a str),
+    Name(Regex),
     Status(&'a str),
     Health(&'a str),
     Exited(u8),
@@ -82,7 +83,7 @@ impl<'a> Filter<'a> {
         let one_of = |known: &[&str]| if known.contains(&value) { Ok(value) } else { Err(invalid()) };
         Ok(match key {
             "id" => Self::Id(value),
-            "name" => Self::Name(value),
+            "name" => Self::Name(Regex::new(value).map_err(|_| invalid())?),
             "status" => Self::Status(one_of(STATUSES)?),
             "health" => Self::Health(one_of(HEALTHS)?),
             "exited" => Self::Exited(value.parse().map_err(|_| invalid())?),
@@ -105,7 +106,10 @@ impl<'a> Filter<'a> {
     fn fits(&self, engine: &Engine, container: &Container, state: &State) -> Result<bool> {
         Ok(match self {
             Self::Id(id) => container.id.starts_with(id),
-            Self::Name(pattern) => is_named(&container.name, pattern),
+            // With the slash that `inspect` shows, and without.
+            Self::Name(pattern) => {
+                pattern.is_match(&container.name) || pattern.is_match(&format!("/{}", container.name))
+            }
             Self::Status(status) => state.status.word() == *status,
             Self::Health(health) => {
                 state.health.as_ref().map_or("none", |known| known.status.word()) == *health
@@ -151,19 +155,5 @@ fn is_ancestor(engine: &Engine, container: &Container, text: &str) -> Result<boo
         }
         Err(image_pull::Error::NoSuchImage { .. }) => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a container's name is like a pattern: Docker takes a regular expression, of which people use the two ends. With a
-/// slash or without, as `inspect` shows names with one.
-fn is_named(name: &str, pattern: &str) -> bool {
-    let (pattern, from_begin) = pattern.strip_prefix('^').map_or((pattern, false), |rest| (rest, true));
-    let (pattern, to_end) = pattern.strip_suffix('$').map_or((pattern, false), |rest| (rest, true));
-    let pattern = pattern.trim_start_matches('/');
-    match (from_begin, to_end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use mini_docker::{Error, Result};
 
-/// One that was made for this container, and goes again if nothing is written to it.
+/// One that was made for this container, and goes again if that is not made, or is made once more.
 pub(crate) struct IdFile {
     path: PathBuf,
     file: File,
-    is_written: bool,
+    is_kept: bool,
 }
 
 impl IdFile {
@@ -24,23 +24,26 @@ impl IdFile {
             .with_exit_code(125),
             _ => Error::file("make", path, error).with_exit_code(125),
         })?;
-        Ok(Self { path: path.to_owned(), file, is_written: false })
+        Ok(Self { path: path.to_owned(), file, is_kept: false })
     }
 
     /// Writes the ID of the container that was created.
-    pub(crate) fn write(mut self, id: &str) -> Result<()> {
-        self.file.write_all(id.as_bytes()).map_err(|error| Error::file("write", &self.path, error))?;
-        self.is_written = true;
-        Ok(())
+    pub(crate) fn write(&mut self, id: &str) -> Result<()> {
+        self.file.write_all(id.as_bytes()).map_err(|error| Error::file("write", &self.path, error))
+    }
+
+    /// Leaves it for others.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
 impl Drop for IdFile {
     fn drop(&mut self) {
-        if !self.is_written
+        if !self.is_kept
             && let Err(error) = fs::remove_file(&self.path)
         {
-            eprintln!("Warning: {} is left without an ID: {error}", self.path.display());
+            eprintln!("Warning: {} is left without a container: {error}", self.path.display());
         }
     }
 }

@@ -66,6 +66,8 @@ fn block(nodes: &[Node], scope: &mut Scope, text: &mut String) -> Result<()> {
 fn items(value: Value) -> Result<Vec<(Value, Value)>> {
     match value {
         Value::Null => Ok(Vec::new()),
+        // What an empty map lacks, whatever it would have.
+        Value::String(text) if text.is_empty() => Ok(Vec::new()),
         Value::Array(values) => {
             Ok(values.into_iter().enumerate().map(|(index, value)| (index.into(), value)).collect())
         }

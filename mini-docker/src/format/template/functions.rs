@@ -121,7 +121,7 @@ fn index(value: &Value, key: &Value) -> Result<Value> {
         (Value::Array(items), key) => {
             items.get(count(key)?).cloned().ok_or_else(|| format!("index out of range: {}", print(key)))
         }
-        // A map's missing entry is no error. In a map of texts, it is an empty one.
+        // A map's missing entry is no error. In a map of texts it is an empty one, and an empty map is taken for one of texts.
         (Value::Object(map), Value::String(key)) => Ok(match map.get(key) {
             Some(value) => value.clone(),
             None if map.values().all(Value::is_string) => "".into(),
