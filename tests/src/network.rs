@@ -22,6 +22,8 @@ pub fn own() {
         return;
     }
     unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
+    // A new one is a router if the host is, by Docker's doing say.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").expect("a network of our own");
     let socket = Socket::open().expect("a socket of the new namespace");
     loopback_up(&socket).expect("the loopback device of the new namespace");
 }

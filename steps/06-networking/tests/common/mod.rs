@@ -16,10 +16,12 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// A new one, in which only `lo` is on.
+    /// A new one, in which only `lo` is on, and which forwards nothing.
     pub(crate) fn new() -> Self {
         let fd = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("tests run as root");
+            // It is a router if the host is, by Docker's doing say.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
             link::loopback_up(&Socket::open().unwrap()).unwrap();
             netns::own().unwrap()
         });
