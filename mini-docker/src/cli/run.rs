@@ -67,8 +67,6 @@ impl Options {
         let mut matches = command.try_get_matches_from_mut(words)?;
         let Run { options } =
             Run::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
-        // To take a hundred options apart takes longer than to read them, and this process is soon gone.
-        std::mem::forget((command, matches));
         Ok(Self { network, ..options })
     }
 

@@ -69,9 +69,10 @@ impl Streams {
 /// Starts a container, and returns when its program runs, or waits at its fifo. `connect` makes what only the caller
 /// knows how to make, such as the container's end of a network, while the child is busy with its mounts.
 ///
-/// This process must have a single thread, but for that of [`Inputs::network`]. Where it runs a binary that could be written to, the child is traced until it
-/// is another program; what waits at a fifo, or is exposed ([`Plan::is_exposed`]), is not started then. If it fails, the
-/// child is gone; what else was made for the container, its cgroup say, is the caller's to remove.
+/// This process must have a single thread, but for that of [`Inputs::network`]. Where it runs a binary that could be
+/// written to, the child is traced until it is another program; what waits at a fifo, or is exposed
+/// ([`Plan::is_exposed`]), is not started then. If it fails, the child is gone; what else was made for the container, its
+/// cgroup say, is the caller's to remove.
 ///
 /// # Errors
 /// What the kernel refuses, here or in the child, with the exit code that belongs to it
