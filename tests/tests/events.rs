@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 use testbed::engine::Engine;
 use testbed::registry::{Image, Registry, tar_directory};
@@ -243,13 +245,19 @@ fn a_want_of_memory_is_told_when_it_comes() {
     assert_eq!(actions(), ["create", "start", "oom", "kill", "die"]);
 }
 
-/// The shim of a container, whose end nobody will record then.
+/// Ends a container by its shim's end, so that nobody records it.
 fn kill_shim(engine: &Engine, container: &str) {
     let first = engine.inspect(container, "{{.State.Pid}}");
     let stat = fs::read_to_string(format!("/proc/{first}/stat")).expect("it runs");
     let shim = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).expect("a parent");
-    let shim = nix::unistd::Pid::from_raw(shim.parse().expect("a number"));
-    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).expect("it lives");
+    let known = |pid: &str| Pid::from_raw(pid.parse().expect("a number")).expect("not 0");
+    let first = pidfd_open(known(&first), PidfdFlags::empty()).expect("it runs");
+    kill_process(known(shim), Signal::KILL).expect("it lives");
+    // The kernel ends the container with its shim, in its own time.
+    let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+    let ended =
+        poll(&mut [PollFd::new(&first, PollFlags::IN)], Some(&patience)).expect("it can be waited for");
+    assert_eq!(ended, 1, "the container outlives its shim");
 }
 
 /// It has its new name, though its networks cannot be told.
@@ -275,12 +283,8 @@ fn what_is_updated_is_put_right_first() {
     let engine = Engine::with_busybox();
     engine.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
     kill_shim(&engine, "box");
-    // The kernel ends the container with its shim.
-    until("it is put right", || {
-        engine.ok(&["update", "--memory", "64m", "--memory-swap", "64m", "box"]);
-        told(&engine, &["-f", "type=container"], "{{.Action}}")
-            .starts_with(&["create", "start", "die", "update"].map(str::to_owned))
-    });
+    engine.ok(&["update", "--memory", "64m", "--memory-swap", "64m", "box"]);
+    assert_eq!(told(&engine, &["-f", "type=container"], "{{.Action}}"), ["create", "start", "die", "update"]);
     assert_eq!(engine.inspect("box", "{{.State.Status}} {{.HostConfig.Memory}}"), "exited 67108864");
 }
 
@@ -289,7 +293,7 @@ fn an_end_that_nobody_saw_is_told_by_the_next_command() {
     let engine = Engine::with_busybox();
     engine.ok(&["run", "-d", "--rm", "--name", "box", "busybox", "sleep", "1000"]);
     kill_shim(&engine, "box");
-    until("it is put right", || engine.ok(&["ps", "-aq"]).is_empty());
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
     assert_eq!(
         told(&engine, &["-f", "type=container"], "{{.Action}}"),
         ["create", "start", "die", "destroy"]
