@@ -8,7 +8,9 @@ fn main() -> ExitCode {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the repository");
     match book::build::build(root) {
         Ok(pages) => {
-            println!("{}", pages.join("index.html").display());
+            let first = pages.join("index.html");
+            // Without the `..` that the settings have.
+            println!("{}", first.canonicalize().unwrap_or(first).display());
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -17,11 +17,11 @@ impl Options {
     /// Builds the book. It is a package of its own, so that nobody waits for mdbook who wants something else.
     pub(crate) fn run(&self) -> Result<()> {
         if self.bless {
-            command::run(command::cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+            command::run(command::cargo().args(["build", "--workspace", "--bins", "--examples"]))?;
             let mut replay = command::cargo();
             replay.args(["test", "--quiet", "--package", "testbed", "--test", "book"]).env("BLESS", "1");
             command::run(&mut replay)?;
         }
-        command::run(command::cargo().args(["run", "--quiet", "--package", "book"]))
+        command::run(command::cargo().args(["run", "--package", "book"]))
     }
 }

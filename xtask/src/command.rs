@@ -1,5 +1,7 @@
 //! Running other programs, and knowing where the project is.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,6 +30,32 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// A command that is run as root: by sudo, if this program's user is another one.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.arg(program);
+    sudo
+}
+
+/// Goes on as root, for the reason `why`: this program starts again by sudo, unless its user is root. What has to be built is
+/// built before that, so that it belongs to the user.
+pub(crate) fn become_root(why: &str) -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    eprintln!("{why}, so this goes on as root, by sudo.");
+    let mut path = OsString::from("PATH=");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let this = std::env::current_exe().context("cannot find this program")?;
+    // Cargo is usually in a folder of the user's, which sudo's own PATH does not have.
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-E", "env"]).arg(path).arg(this).args(std::env::args_os().skip(1));
+    Err(sudo.exec()).context("cannot run sudo; become root in another way, and run this again")
+}
+
 /// The standard output of a command that must succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
@@ -46,7 +74,7 @@ fn shown(command: &Command) -> String {
 /// Builds `package`, optimised or not, and returns the path of its binary `name`.
 pub(crate) fn build(package: &str, name: &str, release: bool) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--quiet", "--package", package, "--bin", name]);
+    command.args(["build", "--package", package, "--bin", name]);
     if release {
         command.arg("--release");
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask course-registry`: the images that courses name, from a registry on this machine.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use testbed::course::{self, catalogue};
@@ -19,13 +19,14 @@ pub(crate) struct Options {
 impl Options {
     /// Makes the images unless they are there, and serves them until it is interrupted.
     pub(crate) fn run(&self) -> Result<()> {
-        if !nix::unistd::geteuid().is_root() {
-            bail!(
-                "the images are made in containers: run this as root (sudo -E cargo xtask course-registry)"
-            );
-        }
-        setup::for_tests()?;
+        setup::for_readers()?;
         command::build("mini-docker", "mini-docker", false)?;
+        command::become_root("The images are made in containers")?;
+        // What the images are made with gives up where it cannot go on, and says why.
+        std::panic::set_hook(Box::new(|panic| {
+            let why = panic.payload_as_str().unwrap_or("for an unknown reason");
+            eprintln!("xtask: cannot go on: {why}");
+        }));
         // From here on, in all threads: who interrupts us must find somebody who tidies up.
         let mut interrupts = SigSet::empty();
         interrupts.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
@@ -51,7 +52,9 @@ impl Options {
             }
         }
         println!(
-            "\nWrite this to /var/lib/mini-docker/registries.json, or to registries.json in another --data-root:\n\n{}\n\
+            "\nWhere these stand in for the images of the same names is said in registries.json, in the folder of data: \
+             /var/lib/mini-docker is root's,\n~/.local/share/mini-docker an ordinary user's. To make root's:\n\n\
+             mkdir -p /var/lib/mini-docker && cat > /var/lib/mini-docker/registries.json <<'END'\n{}END\n\n\
              Then `mini-docker run -it ubuntu bash` takes its image from here. Ctrl-C ends it.",
             course::registries(self.port)
         );

@@ -11,6 +11,9 @@ use crate::command;
 /// What `setup` takes.
 #[derive(Args, Default)]
 pub(crate) struct Options {
+    /// Also install what the tests need, and the virtual machine: a browser, other engines, an emulator
+    #[arg(long)]
+    tests: bool,
     /// Also install the engines that `bench` compares with
     #[arg(long)]
     pub(crate) bench: bool,
@@ -30,25 +33,30 @@ const fn need(program: &'static str, package: &'static str, purpose: &'static st
     Need { program, package, purpose }
 }
 
-const TESTS: &[Need] = &[
+/// What chapters and labs use.
+const READERS: &[Need] = &[
     need("busybox", "busybox-static", "a shell in one static file: the smallest root"),
     need("docker-registry", "docker-registry", "a real registry on this machine, to pull from"),
-    need("skopeo", "skopeo", "pushes images to it, and reads our store"),
-    need("umoci", "umoci", "makes images layer by layer"),
     need("mmdebstrap", "mmdebstrap", "makes Debian root file systems"),
-    need("htpasswd", "apache2-utils", "makes the password file of a registry with logins"),
     need("setcap", "libcap2-bin", "files with capabilities, for layers that have them"),
-    need("setfattr", "attr", "files with extended attributes, likewise"),
+    need("curl", "curl", "asks servers in containers"),
     need("ip", "iproute2", "shows network devices, to compare with what we made"),
     need("nft", "nftables", "shows firewall rules, likewise"),
-    need("dig", "bind9-dnsutils", "asks our name server"),
-    need("psql", "postgresql-client", "asks a database in a container"),
     need("newuidmap", "uidmap", "sets the id maps of ordinary users"),
     need("slirp4netns", "slirp4netns", "connects an ordinary user's containers to the outside"),
+    need("strace", "strace", "shows the system calls that the book speaks of"),
+];
+
+const TESTS: &[Need] = &[
+    need("skopeo", "skopeo", "pushes images to a registry, and reads our store"),
+    need("umoci", "umoci", "makes images layer by layer"),
+    need("htpasswd", "apache2-utils", "makes the password file of a registry with logins"),
+    need("setfattr", "attr", "files with extended attributes, for layers that have them"),
+    need("dig", "bind9-dnsutils", "asks our name server"),
+    need("psql", "postgresql-client", "asks a database in a container"),
     need("runc", "runc", "an OCI runtime, to compare with ours"),
     need("podman", "podman", "an engine that uses our runtime"),
     need("ctr", "containerd", "another one"),
-    need("strace", "strace", "shows the system calls that the book speaks of"),
     need("chromedriver", "chromium-driver", "a real browser, for the book"),
     need("qemu-system-x86_64", "qemu-system-x86", "a virtual machine with cgroup v2"),
 ];
@@ -59,20 +67,28 @@ const PEERS: &[Need] =
 impl Options {
     /// Installs what is missing, and makes the busybox image.
     pub(crate) fn run(&self) -> Result<()> {
-        let needs: Vec<&Need> = TESTS.iter().chain(PEERS.iter().filter(|_| self.bench)).collect();
-        install(&needs, self.dry_run)?;
+        // The benchmark's contenders are among what the tests need, too.
+        let tests = TESTS.iter().filter(|_| self.tests || self.bench);
+        let peers = PEERS.iter().filter(|_| self.bench);
+        install(READERS.iter().chain(tests).chain(peers), self.dry_run)?;
         if self.dry_run { Ok(()) } else { busybox_image() }
     }
 }
 
+/// Installs what chapters and labs use.
+pub(crate) fn for_readers() -> Result<()> {
+    install(READERS, false)
+}
+
 /// Installs what the tests need.
 pub(crate) fn for_tests() -> Result<()> {
-    install(&TESTS.iter().collect::<Vec<_>>(), false)
+    install(READERS.iter().chain(TESTS), false)
 }
 
 /// Installs, with apt, the packages of those programs that are missing, or says which ones are needed.
-fn install(needs: &[&Need], dry_run: bool) -> Result<()> {
-    let missing: Vec<&&Need> = needs.iter().filter(|need| command::find(need.program).is_none()).collect();
+fn install(needs: impl IntoIterator<Item = &'static Need>, dry_run: bool) -> Result<()> {
+    let missing: Vec<&Need> =
+        needs.into_iter().filter(|need| command::find(need.program).is_none()).collect();
     if missing.is_empty() {
         eprintln!("Nothing is missing.");
         return Ok(());
@@ -88,22 +104,20 @@ fn install(needs: &[&Need], dry_run: bool) -> Result<()> {
     if command::find("apt-get").is_none() {
         bail!("this is not Debian or Ubuntu; please install: {}", packages.join(" "));
     }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("installing needs root; run: sudo apt-get install {}", packages.join(" "));
-    }
     eprintln!("They are installed now, from Debian's packages.");
-    command::run(Command::new("apt-get").arg("update").arg("-qq"))?;
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages);
+    command::run(command::as_root("apt-get").arg("update").arg("-qq"))?;
     // A service that a package would start is not wanted: the tests start their own.
-    command::run(apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+    let mut apt = command::as_root("env");
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]);
+    command::run(apt.args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages))
 }
 
-/// Makes an image `busybox` from the host's static busybox, so that there is a shell without any registry.
+/// Makes an image `busybox` from the host's static busybox, so that there is a shell without any registry: root's, as the
+/// examples run most containers as root.
 fn busybox_image() -> Result<()> {
     let Some(busybox) = command::find("busybox") else { return Ok(()) };
     let engine = command::build("mini-docker", "mini-docker", true)?;
-    let images = command::output(Command::new(&engine).args(["images", "--quiet", "busybox"]))?;
+    let images = command::output(command::as_root(&engine).args(["images", "--quiet", "busybox"]))?;
     if !images.trim().is_empty() {
         return Ok(());
     }
@@ -120,10 +134,12 @@ fn busybox_image() -> Result<()> {
         fs::create_dir(root.path().join(directory))?;
     }
     let archive = root.path().with_extension("tar");
-    command::run(Command::new("tar").arg("-C").arg(root.path()).arg("-cf").arg(&archive).arg("."))?;
-    let imported = command::run(
-        Command::new(&engine).arg("import").arg("--change").arg("CMD [\"sh\"]").arg(&archive).arg("busybox"),
-    );
+    let mut tar = Command::new("tar");
+    tar.args(["--owner=0", "--group=0", "-C"]).arg(root.path()).arg("-cf").arg(&archive).arg(".");
+    command::run(&mut tar)?;
+    let mut import = command::as_root(&engine);
+    import.args(["import", "--change", "CMD [\"sh\"]"]).arg(&archive).arg("busybox");
+    let imported = command::run(&mut import);
     fs::remove_file(&archive)?;
     imported
 }

@@ -21,24 +21,20 @@ impl Options {
     /// Installs what is missing, checks format and lints, runs all tests in namespaces of their own, looks for what
     /// they left behind, and runs those for cgroup v2 in a virtual machine.
     pub(crate) fn run(&self) -> Result<()> {
-        if !nix::unistd::geteuid().is_root() {
-            bail!(
-                "the tests make namespaces, mounts and cgroups: run this as root (sudo -E cargo xtask test)"
-            );
-        }
         setup::for_tests()?;
         if self.filter.is_none() {
             command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
             let mut clippy = command::cargo();
-            clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+            clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
             command::run(&mut clippy)?;
             let mut doc = command::cargo();
-            doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+            doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
             command::run(&mut doc)?;
         }
         // Outside, so that a failure to compile is not mistaken for a failed test.
-        command::run(command::cargo().args(["test", "--quiet", "--workspace", "--no-run"]))?;
-        command::run(command::cargo().args(["build", "--quiet", "--workspace"]))?;
+        command::run(command::cargo().args(["test", "--workspace", "--no-run"]))?;
+        command::run(command::cargo().args(["build", "--workspace"]))?;
+        command::become_root("The tests make namespaces, mounts and cgroups")?;
         in_private_namespaces(|| self.all())?;
         if self.filter.is_none() {
             vm::Options::default().run()?;

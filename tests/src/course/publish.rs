@@ -34,7 +34,7 @@ pub(super) fn all(images: &[StandIn], content: &Path) {
                 push(&registry, image, &mut stored);
             }
         });
-        filled.join().expect("images that can be made");
+        filled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
+
+use crate::command;
 
 /// What podman, its network plugins, crun and skopeo keep for the whole machine, wherever they are told to work: a table
 /// of locks, network namespaces, a list of containers, addresses that are taken, and a cache of which registry had which
@@ -28,9 +30,7 @@ impl Workplace {
     /// Puts this process into a mount namespace of its own and makes a directory to work in: a tmpfs, or one on the
     /// disk of `disk`.
     pub(super) fn enter(disk: Option<&Path>) -> Result<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            bail!("the contenders make namespaces and mounts: run this as root (sudo -E cargo xtask bench)");
-        }
+        command::become_root("The contenders make namespaces and mounts")?;
         chroot::private_mounts()?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .context("cannot make mounts private")?;

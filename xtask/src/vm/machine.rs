@@ -57,7 +57,7 @@ fn wait(machine: &mut Child, patience: Duration) -> Result<bool> {
 /// The machine: two processors, a disk, and two serial lines, one for the console and one for the report.
 fn qemu(folder: &Path, kernel: &Kernel) -> Result<Command> {
     let Some(qemu) = command::find("qemu-system-x86_64") else {
-        bail!("the virtual machine needs qemu-system-x86_64; run: cargo xtask setup");
+        bail!("the virtual machine needs qemu-system-x86_64; run: cargo xtask setup --tests");
     };
     File::create(folder.join("disk")).and_then(|disk| disk.set_len(DISK)).context("cannot make a disk")?;
     let mut command = Command::new(qemu);
