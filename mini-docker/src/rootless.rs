@@ -9,6 +9,8 @@
 //! EXEC/rootless.lock     held while a command looks for the anchor, or starts it
 //! EXEC/rootless.sock     the anchor's; whoever is connected keeps it alive
 //! EXEC/slirp.sock        slirp4netns': it takes the user's packets to the outside, and ports from there
+//! EXEC/slirp.log         what it said
+//! EXEC/unconnected       why it could not, if so
 //! ```
 
 use std::io::{Read, Write};
@@ -29,7 +31,7 @@ use serde_json::{Value, json};
 use user_namespace::rootless;
 
 use crate::error::{Error, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Durability, Lock};
 
 /// How long an anchor waits for the command that started it, in milliseconds.
 const PATIENCE: u16 = 10_000;
@@ -37,6 +39,8 @@ const PATIENCE: u16 = 10_000;
 const NAME: &std::ffi::CStr = c"md-rootless";
 /// The program that connects a network namespace to the outside.
 const SLIRP: &str = "slirp4netns";
+/// The file that says why that one could not.
+const UNCONNECTED: &str = "unconnected";
 /// Its name server in the namespace, which asks the host's.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 /// The namespace's own address there: where ports from outside arrive.
@@ -80,6 +84,14 @@ impl Rootless {
     /// Moves this process to the network in which the user's containers are connected. There is no way back.
     pub fn enter_network(&self) -> Result<()> {
         Ok(join::join(self.network.as_fd(), Namespaces::NET)?)
+    }
+
+    /// Warns, for a container that is about to be connected, if nothing connects the network to the outside.
+    pub fn warn_if_unconnected(&self) -> Result<()> {
+        if let Some(reason) = files::read_json::<String>(&self.exec.join(UNCONNECTED))? {
+            eprintln!("WARNING: containers cannot reach the outside: {reason}");
+        }
+        Ok(())
     }
 
     /// What keeps the anchor alive, and leads to the network.
@@ -206,8 +218,12 @@ fn stay(listener: &UnixListener) -> u8 {
     }
 }
 
-/// Starts slirp4netns for the anchor's network, until the anchor ends. Without it containers reach each other alone.
+/// Starts slirp4netns for the anchor's network, until the anchor ends. Without it containers reach each other alone, which is
+/// noted for those who connect one.
 fn connect(anchor: &Child, exec: &Path, leash: &OwnedFd) -> Result<()> {
+    let unconnected = exec.join(UNCONNECTED);
+    files::remove(&unconnected)?;
+    let note = |reason: &str| files::write_json(&unconnected, &reason, Durability::Fleeting);
     let (ready, said) = rustix::pipe::pipe().map_err(|errno| Error::kernel("make a pipe", errno))?;
     let leash = leash.try_clone().map_err(|error| Error::kernel("copy a descriptor", error))?;
     let log = exec.join("slirp.log");
@@ -231,10 +247,7 @@ fn connect(anchor: &Child, exec: &Path, leash: &OwnedFd) -> Result<()> {
     match command.spawn() {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!(
-                "WARNING: containers cannot reach the outside: {SLIRP} is not installed (package {SLIRP})"
-            );
-            return Ok(());
+            return note(&format!("{SLIRP} is not installed (package {SLIRP})"));
         }
         Err(error) => return Err(Error::kernel(format!("run {SLIRP}"), error)),
     }
@@ -243,7 +256,7 @@ fn connect(anchor: &Child, exec: &Path, leash: &OwnedFd) -> Result<()> {
     if !matches!(heard, Ok(1)) {
         let reason = std::fs::read_to_string(&log).unwrap_or_default();
         let reason: Vec<&str> = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        eprintln!("WARNING: containers cannot reach the outside: {SLIRP}: {}", reason.join("; "));
+        return note(&format!("{SLIRP}: {}", reason.join("; ")));
     }
     Ok(())
 }

@@ -136,6 +136,33 @@ fn a_user_without_subordinate_ids_is_root_alone() {
     assert!(refused.starts_with("125 Error: cannot run as user 1000: EINVAL: "), "{refused}");
 }
 
+/// Who looks at a list does not want to hear that nothing leads outside; who connects a container does.
+#[test]
+fn what_cannot_reach_the_outside_is_told_where_it_matters() {
+    let user = User::new();
+    // What sets maps is there, and nothing that connects.
+    let programs = user.path("programs");
+    fs::create_dir(&programs).expect("our own folder");
+    for name in ["newuidmap", "newgidmap"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), programs.join(name))
+            .expect("a new name");
+    }
+    let said = |arguments: &[&str]| {
+        let output = user.command(arguments).env("PATH", &programs).output().expect("the engine runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said(&["ps"]), "");
+    assert_eq!(said(&["run", "--rm", "--network", "none", "busybox", "true"]), "");
+    let warning =
+        "WARNING: containers cannot reach the outside: slirp4netns is not installed (package slirp4netns)\n";
+    assert_eq!(said(&["run", "--rm", "busybox", "true"]), warning);
+    // Installed now, and begun again.
+    until("the anchor has ended", || user.processes().is_empty());
+    let output = user.run(&["run", "--rm", "busybox", "true"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 #[test]
 fn the_namespaces_end_with_the_last_container() {
     let user = User::new();
@@ -164,12 +191,15 @@ fn what_a_user_lacks_is_told() {
     let user = User::without_image();
     let output = user.run(&["doctor"]);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        said.contains("09-user-namespace  rootless     ok       this user can be root of containers"),
-        "{said}"
-    );
-    assert!(said.contains("04-overlay-layers  overlayfs    ok"), "{said}");
-    assert!(said.contains("06-networking      bridge       ok"), "{said}");
+    let lines: Vec<String> =
+        said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for expected in [
+        "09-user-namespace rootless ok this user can be root of containers",
+        "04-overlay-layers overlayfs ok a writable overlay",
+        "06-networking bridge ok a bridge, and a firewall with its rules",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{said}");
+    }
     assert_eq!(
         user.fails(&["--userns-remap", "default", "ps"]),
         "1 Error: --userns-remap is for root: an ordinary user's containers have other ids anyway"

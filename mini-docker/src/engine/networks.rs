@@ -58,6 +58,7 @@ impl Engine {
         let directory = self.containers.exec_directory(&container.id);
         let mut servers = Vec::new();
         if !container.networks.is_empty() {
+            self.rootless.as_ref().map_or(Ok(()), Rootless::warn_if_unconnected)?;
             self.enter_network()?;
             servers = self.servers(container)?;
         }

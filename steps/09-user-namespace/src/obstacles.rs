@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 use pid_namespace::{Exit, Namespaces};
+use rustix::fs::{Mode, OFlags};
 
 use crate::assign::{find, is_privileged};
 use crate::delegation::{DELEGATE, Delegation};
@@ -15,6 +17,9 @@ use crate::subordinate::{Accounts, User};
 
 /// The controllers of cgroup v2 that limits of a container need.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// Where a program in user space gets the packets of a network namespace (`tuntap`).
+const TUN: &str = "/dev/net/tun";
 
 /// One thing that is missing for an ordinary user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +57,8 @@ pub struct Facts {
     pub cgroups: Delegation,
     /// Why `XDG_RUNTIME_DIR` cannot be used.
     pub runtime_directory: Result<PathBuf, String>,
-    /// A program that connects a network namespace to the host's network without privileges.
-    pub connector: Option<&'static str>,
+    /// What connects a network namespace to the host's network without privileges.
+    pub connector: Connector,
 }
 
 /// A program that sets maps for ordinary users.
@@ -63,6 +68,17 @@ pub enum Helper {
     Missing,
     /// It has lost its privileges, perhaps in a copy of the system.
     Powerless(PathBuf),
+    /// It is as it should be.
+    Ready,
+}
+
+/// `slirp4netns`, which takes packets from a network namespace to the host's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connector {
+    /// It is not installed.
+    Missing,
+    /// The device from which it gets the packets cannot be opened, for this reason.
+    NoDevice(String),
     /// It is as it should be.
     Ready,
 }
@@ -92,17 +108,30 @@ pub fn obstacles(facts: &Facts) -> Vec<Obstacle> {
             fatal: false,
         });
     }
-    if facts.connector.is_none() {
-        found.push(Obstacle {
-            what: "network",
-            found: "neither pasta nor slirp4netns is installed".to_owned(),
-            means: "containers reach nothing but themselves, or share the host's network",
-            advice: "as root, install the package passt or slirp4netns".to_owned(),
-            fatal: false,
-        });
-    }
+    found.extend(network(&facts.connector));
     found.sort_by_key(|obstacle| !obstacle.fatal);
     found
+}
+
+/// Whether containers can be connected to the outside.
+fn network(connector: &Connector) -> Option<Obstacle> {
+    let (found, advice) = match connector {
+        Connector::Ready => return None,
+        Connector::Missing => {
+            ("slirp4netns is not installed".to_owned(), "as root, install the package slirp4netns")
+        }
+        Connector::NoDevice(reason) => (
+            format!("{TUN} cannot be opened: {reason}"),
+            "as root, run: modprobe tun && chmod 666 /dev/net/tun (which udev does on most systems)",
+        ),
+    };
+    Some(Obstacle {
+        what: "network",
+        found,
+        means: "containers reach each other, but nothing outside",
+        advice: advice.to_owned(),
+        fatal: false,
+    })
 }
 
 /// Whether user namespaces can be made at all.
@@ -225,7 +254,7 @@ impl Facts {
             helpers: ["newuidmap", "newgidmap"].map(Helper::look_for),
             cgroups: Delegation::of(uid)?,
             runtime_directory: folders::runtime_directory(),
-            connector: ["pasta", "slirp4netns"].into_iter().find(|name| find(name).is_some()),
+            connector: Connector::look_for(),
         })
     }
 }
@@ -240,6 +269,18 @@ impl Helper {
     }
 }
 
+impl Connector {
+    fn look_for() -> Self {
+        if find("slirp4netns").is_none() {
+            return Self::Missing;
+        }
+        match rustix::fs::open(TUN, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(_) => Self::Ready,
+            Err(errno) => Self::NoDevice(Errno::from_raw(errno.raw_os_error()).to_string()),
+        }
+    }
+}
+
 /// Makes a user namespace and uses a privilege in it; why that failed, if it did.
 fn attempt() -> Result<Option<String>> {
     let child = pid_namespace::spawn(Namespaces::USER | Namespaces::MOUNT, None, || {
@@ -249,7 +290,7 @@ fn attempt() -> Result<Option<String>> {
     });
     match child {
         // Another thread is in the way, which says nothing about the host.
-        Err(error) if error.errno() == nix::errno::Errno::EBUSY => Ok(None),
+        Err(error) if error.errno() == Errno::EBUSY => Ok(None),
         Err(error) => Ok(Some(error.to_string())),
         Ok(child) => Ok(match child.wait()? {
             Exit::Code(0) => None,
@@ -279,7 +320,7 @@ mod tests {
             helpers: [Helper::Ready, Helper::Ready],
             cgroups: here(&CONTROLLERS),
             runtime_directory: Ok(PathBuf::from("/run/user/1000")),
-            connector: Some("pasta"),
+            connector: Connector::Ready,
         }
     }
 
@@ -313,7 +354,8 @@ mod tests {
             ("by SSH", Facts { cgroups: Delegation::Elsewhere, ..good() }),
             ("as delivered", Facts { cgroups: here(&["memory", "pids"]), ..good() }),
             ("su", Facts { runtime_directory: Err("XDG_RUNTIME_DIR is not set".to_owned()), ..good() }),
-            ("no network", Facts { connector: None, ..good() }),
+            ("no network", Facts { connector: Connector::Missing, ..good() }),
+            ("no device", Facts { connector: Connector::NoDevice("EACCES".to_owned()), ..good() }),
         ];
         let said: String = hosts
             .into_iter()
