@@ -52,6 +52,8 @@ pub struct Bench {
 /// What commands are shown with, so that the learner can repeat them.
 #[derive(Debug, Clone)]
 pub struct Shown {
+    /// Whether the learner has to be root for it, and is another user.
+    pub by_sudo: bool,
     /// The program.
     pub program: String,
     /// The root.
@@ -261,6 +263,8 @@ impl Bench {
             .context("cannot limit the size of files")?;
         let mut command = Command::new(&self.program);
         command.args(words).stdin(Stdio::piped()).stdout(stdout).stderr(stderr).current_dir("/");
+        // The first line of a panic says it; the way there is long.
+        command.env_remove("RUST_BACKTRACE");
         if let Some((user, group)) = self.user {
             // Root's other groups are given up with it.
             command.uid(user).gid(group);
@@ -296,8 +300,9 @@ impl Bench {
     }
 
     fn shown(&self, words: &[String]) -> String {
+        let sudo = if self.shown.by_sudo { "sudo " } else { "" };
         let words = [&self.shown.program].into_iter().chain(words);
-        words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
+        sudo.to_owned() + &words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
     }
 }
 

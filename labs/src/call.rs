@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use seccomp::{Architecture, calls};
 
 /// The name under which this program calls.
@@ -31,14 +32,31 @@ pub fn main() -> ExitCode {
         println!("there is no such call");
         return ExitCode::FAILURE;
     };
+    // Whoever is really to be killed is not asked.
+    let catch = SigAction::new(SigHandler::Handler(caught), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing that a signal may not interrupt.
+    if unsafe { sigaction(Signal::SIGSYS, &catch) }.is_err() {
+        println!("signals cannot be caught");
+        return ExitCode::FAILURE;
+    }
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(make(architecture, number, arguments)));
     match receiver.recv_timeout(SOON) {
         Ok(Ok(())) => println!("{MADE}"),
         Ok(Err(errno)) => println!("{}", failed(errno)),
-        Err(_) => println!("only the thread is gone that called"),
+        Err(_) => println!("only the thread that called is gone"),
     }
     ExitCode::SUCCESS
+}
+
+/// Says that there was a signal, and that the process is alive.
+extern "C" fn caught(_: i32) {
+    let said = b"SIGSYS came, and the process caught it\n";
+    // SAFETY: both functions may be called here, and what is written is memory of that length.
+    unsafe {
+        libc::write(1, said.as_ptr().cast(), said.len());
+        libc::_exit(0);
+    }
 }
 
 /// What it prints if the call failed.

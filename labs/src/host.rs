@@ -10,6 +10,7 @@ use serde::Deserialize;
 use user_namespace::obstacles::{Facts, obstacles};
 
 use crate::lab::Lab;
+use crate::sudo;
 use crate::world::World;
 
 /// Something that a lab needs.
@@ -39,6 +40,14 @@ pub struct Lack {
     pub what: String,
     /// What to do about it.
     pub advice: String,
+    /// Whether the check asks for it itself.
+    pub can_be_asked_for: bool,
+}
+
+impl Lack {
+    fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: advice.into(), can_be_asked_for: false }
+    }
 }
 
 impl fmt::Display for Lack {
@@ -61,87 +70,115 @@ fn runs(program: &str) -> bool {
     asked.is_ok()
 }
 
+/// Whether `lab` needs root, and this user is another one.
+pub fn needs_sudo(lab: &Lab) -> bool {
+    lab.card.needs.contains(&Need::Root) && !nix::unistd::geteuid().is_root()
+}
+
 /// What `lab` needs and this machine does not have.
 pub fn lacks(lab: &Lab) -> Vec<Lack> {
     let mut lacks = Vec::new();
     if busybox().is_none() {
-        lacks.push(Lack {
-            what: "There is no busybox, of which the root for the lab is made.".into(),
-            advice: "cargo xtask setup installs it (on Debian, the package busybox-static).".into(),
-        });
+        lacks.push(Lack::new(
+            "There is no busybox, of which the root for the lab is made.",
+            "cargo xtask setup installs it (on Debian, the package busybox-static).",
+        ));
+    }
+    if needs_sudo(lab) {
+        lacks.push(root(lab, sudo::is_there()));
     }
     lacks.extend(lab.card.needs.iter().filter_map(|need| need.lack()));
     lacks
 }
 
+/// That this user is not root.
+fn root(lab: &Lab, has_sudo: bool) -> Lack {
+    // What the virtual machine has no room for.
+    let is_elsewhere = lab.card.needs.iter().any(|need| matches!(need, Need::Registry | Need::Network));
+    let machine =
+        format!("cargo xtask vm --lab {} checks in a virtual machine, which needs no root.", lab.number());
+    let how =
+        if has_sudo { ": the check asks for it, by sudo." } else { ", and there is no sudo to ask for it." };
+    Lack {
+        what: format!("The grader makes mounts and namespaces, which only root may do{how}"),
+        advice: match (has_sudo, is_elsewhere) {
+            (true, false) => format!("Without sudo: {machine}"),
+            (false, false) => machine,
+            (_, true) => "Without sudo: become root in another way, by su for example.".to_owned(),
+        },
+        can_be_asked_for: has_sudo,
+    }
+}
+
 impl Need {
     fn lack(self) -> Option<Lack> {
         match self {
-            Self::Root if nix::unistd::geteuid().is_root() => None,
-            Self::Root => Some(Lack {
-                what: "This lab makes mounts and namespaces, which only root may do.".into(),
-                advice: "sudo -E env PATH=\"$PATH\" cargo lab check, or, without root, cargo xtask vm --lab NUMBER: \
-                         in a virtual machine"
-                    .into(),
-            }),
+            // Of this one, `lacks` knows more.
+            Self::Root => None,
             Self::Overlay => {
                 // mount(2) would load it by itself where modules can be found; to have looked is better than to hope.
                 let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
                 let has = known.lines().any(|line| line.ends_with("\toverlay"));
-                (!has).then(|| Lack {
-                    what: "This lab stacks layers; the overlay file system is not loaded here.".into(),
-                    advice: "modprobe overlay, as root; cargo lab doctor says whether that helped".into(),
+                (!has).then(|| {
+                    Lack::new(
+                        "This lab stacks layers; the overlay file system is not loaded here.",
+                        "modprobe overlay, as root; cargo lab doctor says whether that helped",
+                    )
                 })
             }
             Self::Network => {
                 if !runs("nft") {
-                    return Some(Lack {
-                        what: "This lab writes firewall rules; there is no nft here to take them.".into(),
-                        advice: "cargo xtask setup installs it (on Debian, the package nftables).".into(),
-                    });
+                    return Some(Lack::new(
+                        "This lab writes firewall rules; there is no nft here to take them.",
+                        "cargo xtask setup installs it (on Debian, the package nftables).",
+                    ));
                 }
                 if !nix::unistd::geteuid().is_root() {
                     // Who cannot try hears that root is needed.
                     return None;
                 }
                 let tried = World::new().and_then(|world| world.nft(&["list", "ruleset"]));
-                tried.err().map(|error| Lack {
-                    what: format!("This lab makes bridges, cables and firewall rules. Here: {error:#}."),
-                    advice:
-                        "modprobe -a bridge veth nf_tables, as root; or use a virtual machine that has them"
-                            .into(),
+                tried.err().map(|error| {
+                    Lack::new(
+                        format!("This lab makes bridges, cables and firewall rules. Here: {error:#}."),
+                        "modprobe -a bridge veth nf_tables, as root; or use a virtual machine that has them",
+                    )
                 })
             }
-            Self::Registry => (!runs("docker-registry")).then(|| Lack {
-                what: "This lab fetches from a real registry; there is no docker-registry here.".into(),
-                advice: "cargo xtask setup installs it (on Debian, the package docker-registry).".into(),
+            Self::Registry => (!runs("docker-registry")).then(|| {
+                Lack::new(
+                    "This lab fetches from a real registry; there is no docker-registry here.",
+                    "cargo xtask setup installs it (on Debian, the package docker-registry).",
+                )
             }),
             Self::SetUserId => {
                 let room = std::env::temp_dir();
                 let flags = nix::sys::statvfs::statvfs(&room).map(|found| found.flags());
                 // Where it cannot be looked at, no program can be tried, and that says why.
-                flags.is_ok_and(|flags| flags.contains(FsFlags::ST_NOSUID)).then(|| Lack {
-                    what: format!(
-                        "This lab runs a set-user-ID program; what is in {} cannot be one (nosuid).",
-                        room.display()
-                    ),
-                    advice: "TMPDIR=/var/tmp cargo lab check, or another directory where it can".into(),
+                flags.is_ok_and(|flags| flags.contains(FsFlags::ST_NOSUID)).then(|| {
+                    Lack::new(
+                        format!(
+                            "This lab runs a set-user-ID program; what is in {} cannot be one (nosuid).",
+                            room.display()
+                        ),
+                        "TMPDIR=/var/tmp cargo lab check, or another directory where it can",
+                    )
                 })
             }
             Self::UserNamespaces => match Facts::gather() {
-                Ok(facts) => {
-                    obstacles(&facts).into_iter().find(|obstacle| obstacle.fatal).map(|obstacle| Lack {
-                        what: format!(
+                Ok(facts) => obstacles(&facts).into_iter().find(|obstacle| obstacle.fatal).map(|obstacle| {
+                    Lack::new(
+                        format!(
                             "This lab makes user namespaces, also as an ordinary user. Here: {}.",
                             obstacle.found
                         ),
-                        advice: obstacle.advice,
-                    })
-                }
-                Err(error) => Some(Lack {
-                    what: format!("This lab makes user namespaces. Here: {error}."),
-                    advice: "mini-docker doctor says more; or use a virtual machine that has them".into(),
+                        obstacle.advice,
+                    )
                 }),
+                Err(error) => Some(Lack::new(
+                    format!("This lab makes user namespaces. Here: {error}."),
+                    "mini-docker doctor says more; or use a virtual machine that has them",
+                )),
             },
             Self::Limits => {
                 let missing: Vec<&str> = match Hierarchy::detect() {
@@ -151,12 +188,14 @@ impl Need {
                     Err(_) => vec!["memory", "pids", "cpu"],
                 };
                 let writable = Path::new("/sys/fs/cgroup").exists();
-                (!missing.is_empty() || !writable).then(|| Lack {
-                    what: format!(
-                        "This lab sets limits; this machine has no cgroups for: {}.",
-                        missing.join(", ")
-                    ),
-                    advice: "mini-docker doctor says more; or use a virtual machine that has them".into(),
+                (!missing.is_empty() || !writable).then(|| {
+                    Lack::new(
+                        format!(
+                            "This lab sets limits; this machine has no cgroups for: {}.",
+                            missing.join(", ")
+                        ),
+                        "mini-docker doctor says more; or use a virtual machine that has them",
+                    )
                 })
             }
         }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::check::Failure;
 use crate::host::Need;
 
+/// The file in a lab's folder that says what there is to do.
+const TEXT: &str = "lab.md";
+
 /// A lab: a step's core, to be written by the learner.
 #[derive(Debug)]
 pub struct Lab {
@@ -70,6 +73,11 @@ pub fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The repository that they belong to.
+pub fn repository() -> &'static Path {
+    folder().parent().expect("the labs are a folder of the repository")
+}
+
 /// All labs, in order.
 pub fn all() -> Result<Vec<Lab>> {
     let mut labs = Vec::new();
@@ -94,6 +102,12 @@ impl Lab {
         let card = toml::from_str(&text("lab.toml")?).with_context(|| format!("{name}/lab.toml"))?;
         let hints = read_hints(&text("hints.md")?);
         Ok(Self { name, folder: folder.to_owned(), card, hints })
+    }
+
+    /// What there is to do.
+    pub fn text(&self) -> Result<String> {
+        let path = self.folder.join(TEXT);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// Its number, which is also its chapter's.

@@ -9,8 +9,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{self, Shown};
 use crate::lab::{self, Lab};
+use crate::program;
 
 const PROGRESS: &str = "progress.json";
+/// The learner's folder in the repository.
+const FOLDER: &str = "my-labs";
+/// What lies beside the learner's crates.
+const README: &str = "\
+# Your labs
+
+A folder for each lab that you have started, with its text in `README.md`, your sources in `src`, and after a check your program,
+`box`. Beside them:
+
+- `root`: the root of a small system, to try programs in
+- `one`, `two`: layers of an image, for lab 4
+- `progress.json`: what is done, and which hints you have seen
+- `target`: what cargo builds
+- `.cargo`: settings with which `cargo lab` works in here as well
+
+";
+/// Where crates are built, below that folder.
+const TARGET: &str = "target";
 
 /// The learner's folder.
 #[derive(Debug)]
@@ -41,20 +60,36 @@ struct State {
 }
 
 impl Learner {
-    /// The folder `folder`, which need not exist yet.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let folder = std::path::absolute(folder).context("cannot find the learner's folder")?;
+    /// The folder `named`, which need not exist yet; if none is, the one that we are in, or else `my-labs` in the
+    /// repository.
+    pub fn open(named: Option<&Path>) -> Result<Self> {
+        let folder = match named {
+            Some(named) => std::path::absolute(named).context("cannot find the learner's folder")?,
+            None => here().unwrap_or_else(|| lab::repository().join(FOLDER)),
+        };
         if folder.starts_with(lab::folder()) {
             bail!("{} is where the answers are: choose another folder", folder.display());
         }
-        let path = folder.join(PROGRESS);
-        let progress = match fs::read(&path) {
+        let mut learner = Self { folder, progress: Progress::default() };
+        learner.look_again()?;
+        Ok(learner)
+    }
+
+    /// Reads how far the learner is.
+    pub fn look_again(&mut self) -> Result<()> {
+        let path = self.folder.join(PROGRESS);
+        self.progress = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .with_context(|| format!("{} is damaged: mend or remove it", path.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Progress::default(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        Ok(Self { folder, progress })
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The lab that was started or checked last.
@@ -67,9 +102,25 @@ impl Learner {
         self.folder.join(&lab.name)
     }
 
-    /// Where crates are built.
-    pub fn target(&self) -> PathBuf {
-        self.folder.join("target")
+    /// Whether we are in that crate.
+    pub fn is_in(&self, lab: &Lab) -> bool {
+        std::env::current_dir().is_ok_and(|here| here.starts_with(self.crate_of(lab)))
+    }
+
+    /// Builds that crate. The program is put beside its sources: what cargo builds last in a folder that crates share may be
+    /// another lab's.
+    pub fn build(&self, lab: &Lab) -> Result<PathBuf> {
+        let folder = self.crate_of(lab);
+        let built = program::build(&folder, &self.folder.join(TARGET))?;
+        let program = folder.join("box");
+        match fs::remove_file(&program) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => fs::hard_link(&built, &program),
+        }
+        .with_context(|| format!("cannot put the program at {}", program.display()))?;
+        hand_over(&self.folder.join(TARGET))?;
+        give(&program)?;
+        Ok(program)
     }
 
     /// A root to try programs with by hand.
@@ -77,11 +128,16 @@ impl Learner {
         self.folder.join("root")
     }
 
-    /// What commands are shown with: paths as short as they can be from here.
+    /// What commands are shown with: paths as short as they can be from here, and sudo for those who became root by it.
     pub fn shown(&self, program: &Path) -> Shown {
         let here = std::env::current_dir().unwrap_or_default();
         let short = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
-        Shown { program: short(program), root: short(&self.root()) }
+        // A shell would look for a bare name elsewhere.
+        let program = match short(program) {
+            name if !name.contains('/') => format!("./{name}"),
+            path => path,
+        };
+        Shown { by_sudo: sudo_user().is_some(), program, root: short(&self.root()) }
     }
 
     /// Whether `lab` was started.
@@ -97,17 +153,47 @@ impl Learner {
     /// Copies the starter of `lab`, and makes a root with `attacker` in it, and layers, if there is none yet.
     pub fn start(&mut self, lab: &Lab, attacker: &Path) -> Result<()> {
         let folder = self.crate_of(lab);
-        if folder.exists() {
-            bail!("{} is there already; cargo lab reset {} begins anew", folder.display(), lab.number());
-        }
         copy(&lab.folder.join("starter"), &folder)?;
+        fs::write(folder.join("README.md"), lab.text()?).context("cannot write the lab's text")?;
         hand_over(&folder)?;
+        self.settle()?;
         if !self.root().exists() {
             bench::make_root(&self.root())?;
             bench::make_layers(&self.folder)?;
             bench::install(attacker, &self.root())?;
         }
         self.remember(lab, |_| {})
+    }
+
+    /// Has `cargo build` put programs where the check does, and `cargo lab` work in here, too.
+    fn settle(&self) -> Result<()> {
+        let repository = lab::repository();
+        let this = std::env::current_exe().context("cannot find this program")?;
+        // TARGET/PLATFORM/PROFILE/lab
+        let built = this.ancestors().nth(3).context("this program is not in a target directory")?;
+        let settings = repository.join(".cargo/config.toml");
+        let run = |manifest: &str| {
+            let manifest = repository.join(manifest);
+            let (settings, built, manifest) = (settings.display(), built.display(), manifest.display());
+            format!("run --quiet --config {settings} --target-dir {built} --manifest-path {manifest} --")
+        };
+        // An alias is split at blanks, and one that is a list is appended to the repository's own.
+        let is_plain =
+            |path: &Path| !path.to_string_lossy().contains(|c: char| c.is_whitespace() || c == '"');
+        let aliases = if is_plain(repository) && is_plain(built) {
+            let (lab, xtask) = (run("labs/Cargo.toml"), run("xtask/Cargo.toml"));
+            format!("\n[alias]\nlab = \"{lab}\"\nxtask = \"{xtask}\"\n")
+        } else {
+            String::new()
+        };
+        let text = format!("# Written by cargo lab.\n\n[build]\ntarget-dir = \"{TARGET}\"\n{aliases}");
+        let (folder, readme) = (self.folder.join(".cargo"), self.folder.join("README.md"));
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("config.toml"), text))
+            .and_then(|()| fs::write(&readme, README))
+            .context("cannot settle in the learner's folder")?;
+        hand_over(&folder)?;
+        give(&readme)
     }
 
     /// Puts the starter of `lab` in place of the learner's crate, which is kept under another name that is returned.
@@ -179,13 +265,21 @@ fn hand_over(path: &Path) -> Result<()> {
     give(path)
 }
 
+/// The learner's folder that we are in.
+fn here() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    here.ancestors().find(|folder| folder.join(PROGRESS).exists()).map(Path::to_owned)
+}
+
+/// The user who is root by means of sudo, and the group.
+fn sudo_user() -> Option<(u32, u32)> {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if nix::unistd::geteuid().is_root() { id("SUDO_UID").zip(id("SUDO_GID")) } else { None }
+}
+
 /// Gives only `path` to that user, if there is one.
 fn give(path: &Path) -> Result<()> {
-    let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
-    let (true, Some(user), Some(group)) = (nix::unistd::geteuid().is_root(), id("SUDO_UID"), id("SUDO_GID"))
-    else {
-        return Ok(());
-    };
+    let Some((user, group)) = sudo_user() else { return Ok(()) };
     std::os::unix::fs::lchown(path, Some(user), Some(group))
         .with_context(|| format!("cannot give {} to its user", path.display()))
 }
@@ -196,7 +290,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_name() == "target" {
+        if entry.file_name() == TARGET {
             continue;
         }
         if entry.file_type()?.is_dir() {

@@ -20,6 +20,7 @@
 //! | [`grader`] | the checks of one lab, in order, up to the first that fails |
 //! | [`report`] | what the learner reads |
 //! | [`host`] | what this machine has of what labs need |
+//! | [`sudo`] | root, for a learner who is an ordinary user |
 //! | [`watch`] | checking again as often as a file changes |
 //! | [`escape`] | the classic attack on a root |
 //! | [`sets`] | a program that says what it gained by being run |
@@ -44,5 +45,6 @@ pub mod registry;
 pub mod report;
 pub mod sandbox;
 pub mod sets;
+pub mod sudo;
 pub mod watch;
 pub mod world;

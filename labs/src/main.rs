@@ -1,5 +1,6 @@
 //! `cargo lab`: the labs, in a folder of the learner's own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,14 +9,14 @@ use clap::{Parser, Subcommand};
 use labs::bench::Bench;
 use labs::lab::{self, Lab};
 use labs::learner::Learner;
-use labs::{call, escape, grader, host, program, report, sets, watch};
+use labs::{call, escape, grader, host, report, sets, sudo, watch};
 
 #[derive(Parser)]
 #[command(name = "cargo lab", about = "Build the core of each step yourself, and let the kernel judge")]
 struct Cli {
-    /// Your folder
-    #[arg(long, global = true, env = "MINI_DOCKER_LABS", default_value = "my-labs")]
-    folder: PathBuf,
+    /// Your folder [default: the one that you are in, else `my-labs` in the repository]
+    #[arg(long, global = true, env = "MINI_DOCKER_LABS")]
+    folder: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Task>,
 }
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
 /// Whether all that was asked for is well.
 fn run(cli: &Cli) -> Result<bool> {
     let labs = lab::all()?;
-    let mut learner = Learner::open(&cli.folder)?;
+    let mut learner = Learner::open(cli.folder.as_deref())?;
     let of = |wanted: &Option<String>, learner: &Learner| choose(&labs, learner, wanted.as_deref());
     match cli.command.as_ref().unwrap_or(&Task::List) {
         Task::List => list(&labs, &learner),
@@ -101,19 +102,18 @@ fn run(cli: &Cli) -> Result<bool> {
             let lab = of(lab, &learner)?;
             hint(lab, &mut learner)?;
         }
-        Task::Reset { lab } => {
-            let lab = started(of(lab, &learner)?, &learner)?;
-            let kept = learner.reset(lab, &attacker()?)?;
-            println!("Lab {} begins anew. What you had is in {}", lab.number(), kept.display());
-        }
+        Task::Reset { lab } => reset(of(lab, &learner)?, &mut learner)?,
         Task::Solution { lab, insist } => solution(of(lab, &learner)?, &learner, *insist)?,
         Task::Doctor => return Ok(doctor(&labs)),
     }
     Ok(true)
 }
 
-/// The lab that is wanted; else the one that the learner is at.
+/// The lab that is wanted; else the one whose crate we are in; else the one that the learner is at.
 fn choose<'a>(labs: &'a [Lab], learner: &Learner, wanted: Option<&str>) -> Result<&'a Lab> {
+    if let Some(lab) = labs.iter().find(|lab| wanted.is_none() && learner.is_in(lab)) {
+        return Ok(lab);
+    }
     match wanted.or(learner.current()) {
         Some(wanted) => labs
             .iter()
@@ -139,23 +139,35 @@ fn list(labs: &[Lab], learner: &Learner) {
         };
         println!("{:>2}  {:<40} {mark}", lab.number(), lab.card.title);
     }
-    match labs.iter().find(|lab| !learner.is_done(lab)) {
+    let at = labs.iter().find(|lab| learner.current() == Some(&lab.name) && !learner.is_done(lab));
+    match at.or_else(|| labs.iter().find(|lab| !learner.is_done(lab))) {
         Some(lab) if learner.has_started(lab) => println!("\nNext: cargo lab check {}", lab.number()),
         Some(lab) => println!("\nNext: cargo lab start {}", lab.number()),
         None => println!("\nYou have done them all."),
     }
 }
 
+/// Gives the learner a crate, or what it was given before, and says what there is to do.
 fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
-    learner.start(lab, &attacker()?)?;
+    let is_new = !learner.has_started(lab);
+    if is_new {
+        learner.start(lab, &attacker()?)?;
+    }
     let folder = learner.crate_of(lab);
-    let text = std::fs::read_to_string(lab.folder.join("lab.md")).context("cannot read the lab's text")?;
-    println!("{text}\nTo write:");
+    println!("{}", lab.text()?);
+    if is_new {
+        println!("To write:");
+    } else {
+        println!("You have begun (to begin anew: cargo lab reset {}). To write:", lab.number());
+    }
     for file in &lab.card.files {
         println!("  {}", folder.join(file).display());
     }
     println!(
-        "\nThen, from here: cargo lab check, or cargo lab watch in a second terminal. If you are stuck: cargo lab hint"
+        "\nThen: cargo lab check, or cargo lab watch in a second terminal. If you are stuck: cargo lab hint\n\
+         The check leaves your program at {}; commands in the text are typed in {}",
+        folder.join("box").display(),
+        learner.folder().display()
     );
     for lack in host::lacks(lab) {
         println!("\n{lack}");
@@ -163,23 +175,36 @@ fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
     Ok(())
 }
 
-/// Builds and grades; says what came of it, and whether all is well.
+fn reset(lab: &Lab, learner: &mut Learner) -> Result<()> {
+    let kept = learner.reset(started(lab, learner)?, &attacker()?)?;
+    println!("Lab {} begins anew. What you had is in {}", lab.number(), kept.display());
+    println!("Next: cargo lab check {}", lab.number());
+    Ok(())
+}
+
+/// Builds and grades; says what came of it, and whether all is well. Only the grading is done as root, if the lab needs it.
 fn check(lab: &Lab, learner: &mut Learner, program: Option<&Path>) -> Result<bool> {
-    if let Some(lack) = host::lacks(lab).first() {
-        bail!("{lack}");
-    }
+    require(lab)?;
     let program = match program {
         Some(program) => std::path::absolute(program).context("cannot find the program")?,
-        None => program::build(&learner.crate_of(started(lab, learner)?), &learner.target())?,
+        None => learner.build(started(lab, learner)?)?,
     };
+    if host::needs_sudo(lab) {
+        return sudo::check(lab, learner.folder(), &program);
+    }
     let bench = Bench::new(&program, learner.shown(&program), &attacker()?)?;
-    let grade = grader::grade(lab, &bench)?;
+    println!("{}", report::heading(lab));
+    let grade = grader::grade(lab, &bench, |id| {
+        // Each at once: the next one may take its time.
+        print!("{}", report::passed(lab, id)?);
+        std::io::stdout().flush().context("cannot say what passed")
+    })?;
     let topic = grade.failed.as_ref().and_then(|(id, failure)| lab.topic(id, failure));
     if topic.is_some() || grade.failed.is_none() {
         learner.note(lab, topic)?;
     }
     let hint = topic.map_or(0, |topic| learner.hints_seen(lab, topic));
-    print!("{}", report::of(lab, &grade, hint)?);
+    print!("{}", report::end(lab, &grade, hint)?);
     match topic {
         Some(topic) if hint + 1 < lab.hints(topic).len() => println!("\nThe next hint: cargo lab hint"),
         Some(_) => {}
@@ -188,17 +213,29 @@ fn check(lab: &Lab, learner: &mut Learner, program: Option<&Path>) -> Result<boo
     Ok(grade.failed.is_none())
 }
 
+/// Fails unless this machine, and this user, can do the lab.
+fn require(lab: &Lab) -> Result<()> {
+    match host::lacks(lab).into_iter().find(|lack| !lack.can_be_asked_for) {
+        Some(lack) => bail!("{lack}"),
+        None => Ok(()),
+    }
+}
+
 fn watch_over(lab: &Lab, learner: &mut Learner) -> Result<()> {
+    require(lab)?;
     started(lab, learner)?;
     let folder = learner.crate_of(lab);
     watch::every_change(&folder, || {
-        // An empty screen.
+        // An empty screen, before anybody writes on it.
         print!("\x1b[2J\x1b[H");
+        std::io::stdout().flush().context("cannot clear the screen")?;
         // What does not compile now may do so after the next change.
         let passed = check(lab, learner, None).unwrap_or_else(|error| {
             eprintln!("lab: {error:#}");
             false
         });
+        // The check may have been another process's.
+        learner.look_again()?;
         if !passed {
             println!("\nWaiting for a change. Ctrl-C ends this.");
         }
@@ -208,6 +245,9 @@ fn watch_over(lab: &Lab, learner: &mut Learner) -> Result<()> {
 
 fn hint(lab: &Lab, learner: &mut Learner) -> Result<()> {
     let Some(topic) = learner.failing(started(lab, learner)?).map(str::to_owned) else {
+        if learner.is_done(lab) {
+            bail!("lab {} is done; what comes next: cargo lab list", lab.number());
+        }
         bail!("no check has failed yet: cargo lab check {}", lab.number());
     };
     let next = learner.next_hint(lab, &topic)?;
@@ -235,9 +275,16 @@ fn solution(lab: &Lab, learner: &Learner, insist: bool) -> Result<()> {
 }
 
 fn doctor(labs: &[Lab]) -> bool {
+    if labs.iter().any(host::needs_sudo) {
+        println!(
+            "You are not root: where a lab needs it, the check asks for it, by sudo. Without sudo, most labs"
+        );
+        println!("can be checked in a virtual machine, which needs no root: cargo xtask vm --lab NUMBER\n");
+    }
     let mut all = true;
     for lab in labs {
-        let lacks = host::lacks(lab);
+        let mut lacks = host::lacks(lab);
+        lacks.retain(|lack| !lack.can_be_asked_for);
         all &= lacks.is_empty();
         println!("{} {:>2}  {}", if lacks.is_empty() { "✓" } else { "✗" }, lab.number(), lab.card.title);
         for lack in lacks {

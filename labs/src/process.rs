@@ -66,6 +66,14 @@ impl Process {
         value.unwrap_or_default().trim().to_owned()
     }
 
+    /// The processor time that it has taken, in hundredths of a second (`utime` and `stime`, proc(5)).
+    pub fn ticks(self) -> u64 {
+        let stat = fs::read_to_string(self.path().join("stat")).unwrap_or_default();
+        // The name is in parentheses, and may hold anything. The fields after it begin with the third.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
     /// Whether it has not ended. One that was not waited for yet has.
     pub fn is_alive(self) -> bool {
         let state = self.status("State");

@@ -1,5 +1,6 @@
 //! A learner's crate, built.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,9 @@ use anyhow::{Context, Result, bail};
 /// Builds the crate in `folder` into `target`, and returns the path of its program. What the compiler has to say goes to
 /// the terminal.
 pub fn build(folder: &Path, target: &Path) -> Result<PathBuf> {
+    if std::io::stderr().is_terminal() {
+        eprintln!("Building {} ...", folder.display());
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "--message-format=json-render-diagnostics", "--target-dir"])

@@ -10,12 +10,19 @@ use crate::lab::Lab;
 /// Where the hints of a failed check begin. Further lines of a value are below its first.
 const INDENT: &str = "              ";
 
-/// `grade`, with the hint number `hint` (from 0) if a check failed.
-pub fn of(lab: &Lab, grade: &Grade, hint: usize) -> Result<String> {
-    let mut text = format!("Lab {}: {}\n\n", lab.number(), lab.card.title);
-    for id in &grade.passed {
-        writeln!(text, "  ✓ {}", lab.about(id)?.name)?;
-    }
+/// What comes before the checks.
+pub fn heading(lab: &Lab) -> String {
+    format!("Lab {}: {}\n", lab.number(), lab.card.title)
+}
+
+/// A check that passed.
+pub fn passed(lab: &Lab, id: &str) -> Result<String> {
+    Ok(format!("  ✓ {}\n", lab.about(id)?.name))
+}
+
+/// What comes after the checks that passed: the one that failed, with the hint number `hint` (from 0), or that none did.
+pub fn end(lab: &Lab, grade: &Grade, hint: usize) -> Result<String> {
+    let mut text = String::new();
     let Some((id, failure)) = &grade.failed else {
         writeln!(text, "\nAll {} checks pass.", grade.passed.len())?;
         return Ok(text);

@@ -31,7 +31,11 @@ fn a_lab_from_start_to_end() {
     insta::assert_snapshot!(said(here, &["start", "77"]), @"lab: there is no lab 77: see cargo lab list");
     let started = said(here, &["start", "chroot"]);
     assert!(started.contains("# Lab 1") && started.contains("/mine/01-chroot/src/root.rs"), "{started}");
-    insta::assert_snapshot!(said(here, &["start", "1"]), @"lab: /mine/01-chroot is there already; cargo lab reset 1 begins anew");
+    let text = fs::read_to_string(here.join("mine/01-chroot/README.md")).unwrap();
+    assert!(started.contains(&text), "{text}");
+    // The text once more, and nothing is changed.
+    let again = said(here, &["start", "1"]);
+    assert!(again.contains(&text) && again.contains("to begin anew: cargo lab reset 1"), "{again}");
     insta::assert_snapshot!(said(here, &["hint"]), @"lab: no check has failed yet: cargo lab check 1");
     insta::assert_snapshot!(said(here, &["check"]));
     assert_eq!(lab(here, &["check"]).status.code(), Some(1));
@@ -52,10 +56,14 @@ fn a_lab_from_start_to_end() {
     fs::copy(labs::lab::folder().join("01-chroot/solution/src/root.rs"), &source).unwrap();
     assert_eq!(lab(here, &["check"]).status.code(), Some(0));
     assert!(said(here, &["list"]).contains("done"));
+    insta::assert_snapshot!(said(here, &["hint"]), @"lab: lab 1 is done; what comes next: cargo lab list");
     assert!(said(here, &["solution"]).contains("pivot_root"));
 
     // What was there is kept, and done stays done.
-    insta::assert_snapshot!(said(here, &["reset"]), @"Lab 1 begins anew. What you had is in /mine/01-chroot.1");
+    insta::assert_snapshot!(said(here, &["reset"]), @r"
+    Lab 1 begins anew. What you had is in /mine/01-chroot.1
+    Next: cargo lab check 1
+    ");
     assert!(here.join("mine/01-chroot.1/src/root.rs").exists());
     assert_eq!(lab(here, &["check"]).status.code(), Some(1));
     assert!(said(here, &["list"]).contains("done"));
@@ -75,19 +83,113 @@ fn a_lab_is_checked_with_its_own_program() {
     }
 }
 
+/// A learner works in the lab's own folder.
+#[test]
+fn the_lab_that_we_are_in_is_meant() {
+    let room = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for lab in ["1", "2"] {
+        said(room.path(), &["start", lab]);
+    }
+    let cargo = |directory: &str, arguments: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments).current_dir(room.path().join(directory)).env_remove("RUST_BACKTRACE");
+        let output = cargo.output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let report = cargo("mine/01-chroot/src", &["lab", "check"]);
+    assert!(report.contains("box: own_mounts: ENOSYS"), "{report}");
+    // The one that was checked last.
+    let hint = cargo("mine", &["lab", "hint"]);
+    assert!(hint.contains("a command runs\n\nHint 2 of 3"), "{hint}");
+    // Cargo puts its programs where the check does.
+    cargo("mine/02-pid-namespace", &["build"]);
+    assert!(!room.path().join("mine/02-pid-namespace/target").exists());
+}
+
+/// The compiler writes to another stream than the one that clears the screen.
+#[test]
+fn who_watches_sees_what_does_not_compile() {
+    let room = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let here = room.path();
+    said(here, &["start", "1"]);
+    fs::write(here.join("mine/01-chroot/src/root.rs"), "fn").unwrap();
+    let screen = fs::File::create(here.join("screen")).unwrap();
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args(["--folder", "mine", "watch"])
+        .current_dir(here)
+        .stdout(screen.try_clone().unwrap())
+        .stderr(screen)
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    let seen = loop {
+        let seen = fs::read_to_string(here.join("screen")).unwrap();
+        if seen.contains("Waiting for a change") || std::time::Instant::now() > deadline {
+            break seen;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let (_, after) = seen.split_once("\x1b[2J").expect("a clear screen");
+    assert!(after.contains("expected identifier") && after.contains("this does not compile yet"), "{after}");
+}
+
+/// What needs root is asked for by sudo, and nothing else: what was built is the learner's.
+#[test]
+fn an_ordinary_user_is_asked_for_root() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let room = tempfile::tempdir().unwrap();
+    let here = room.path();
+    fs::set_permissions(here, fs::Permissions::from_mode(0o777)).unwrap();
+    // Where this program lies, may be closed to others.
+    let program = here.join("lab");
+    fs::copy(env!("CARGO_BIN_EXE_lab"), &program).unwrap();
+    let as_user = |path: &Path| {
+        let mut lab = Command::new(&program);
+        lab.args(["--folder", "mine", "check", "2", "--program", "box"]).current_dir(here).env("PATH", path);
+        let output = lab.uid(4242).gid(4242).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap().replace(&here.display().to_string(), ""))
+    };
+    let (code, said) = as_user(&here.join("nothing"));
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(said);
+
+    let programs = here.join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("sudo"), "#!/bin/sh\nfor word; do echo \"$word\"; done\nexit 1\n").unwrap();
+    fs::set_permissions(programs.join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, said) = as_user(&programs);
+    assert_eq!(code, Some(1));
+    insta::assert_snapshot!(said);
+}
+
 #[test]
 fn with_sudo_the_files_are_the_users() {
     use std::os::unix::fs::MetadataExt;
     let room = tempfile::tempdir().unwrap();
-    let started = Command::new(env!("CARGO_BIN_EXE_lab"))
-        .args(["--folder", "mine", "start", "1"])
-        .env("SUDO_UID", "1234")
-        .env("SUDO_GID", "1235")
-        .current_dir(room.path())
-        .output()
-        .unwrap();
-    assert!(started.status.success(), "{started:?}");
-    for path in ["mine", "mine/progress.json", "mine/01-chroot/src", "mine/01-chroot/src/root.rs"] {
+    for (command, code) in [("start", 0), ("check", 1)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(["--folder", "mine", command, "1"])
+            .env("SUDO_UID", "1234")
+            .env("SUDO_GID", "1235")
+            .current_dir(room.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+    for path in [
+        "mine",
+        "mine/.cargo/config.toml",
+        "mine/progress.json",
+        "mine/01-chroot/src",
+        "mine/01-chroot/src/root.rs",
+        "mine/01-chroot/box",
+        "mine/target",
+        "mine/target/CACHEDIR.TAG",
+    ] {
         let file = fs::metadata(room.path().join(path)).unwrap();
         assert_eq!((file.uid(), file.gid()), (1234, 1235), "{path}");
     }

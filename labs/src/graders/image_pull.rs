@@ -125,7 +125,10 @@ fn token(bench: &Bench) -> Verdict {
     for key in ["token", "access_token"] {
         let (ran, served) = pull_from(bench, with_token(&Shelf::of(&image), key))?;
         if let Some(seen) = misses(&served, key) {
-            let expected = "a token is asked for, with the service and the scope of the challenge, and shown";
+            let expected = format!(
+                "a token is asked for, with the service and the scope of the challenge, and shown\nthe challenge: {}",
+                words()
+            );
             return Failure::verdict(&ran.command, expected, format!("{seen}; {}", ran.seen()));
         }
         succeeds(&ran, &image)?;
@@ -152,6 +155,7 @@ fn misses(served: &[Served], key: &str) -> Option<String> {
     let shown = served.iter().find_map(|served| served.request.header("authorization"));
     match shown {
         None => Some(format!("the service gave a token, as \"{key}\", and it was not shown")),
+        Some("Bearer") => Some("before there was a token, an empty one was shown: Bearer".into()),
         Some(shown) if shown != format!("Bearer {TOKEN}") => Some(format!("the token was shown as: {shown}")),
         Some(_) => None,
     }
@@ -295,9 +299,13 @@ fn with_token<'a>(shelf: &'a Shelf, key: &'a str) -> impl FnMut(&Request) -> Ans
 }
 
 fn challenge() -> Answer {
+    Answer::refusal("401 Unauthorized").with("www-authenticate", &words())
+}
+
+/// The words of the challenge.
+fn words() -> String {
     let (host, port) = http::ADDRESS;
-    let words = format!(r#"Bearer realm="http://{host}:{port}/token",service="{SERVICE}",scope="{SCOPE}""#);
-    Answer::refusal("401 Unauthorized").with("www-authenticate", &words)
+    format!(r#"Bearer realm="http://{host}:{port}/token",service="{SERVICE}",scope="{SCOPE}""#)
 }
 
 fn given(key: &str) -> Answer {

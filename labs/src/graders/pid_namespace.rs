@@ -16,12 +16,16 @@ pub(super) const CHECKS: &[Check] = &[
     ("outside", outside),
     ("code", super::exit_code),
     ("signal", signal),
+    ("main", main),
+    ("idle", idle),
     ("orphans", orphans),
     ("killed", killed),
 ];
 
 /// How long it may take until something that needs no time has happened.
 const SOON: Duration = Duration::from_secs(2);
+/// What a process may take that only waits, in hundredths of a second.
+const MOST_TICKS: u64 = 3;
 
 fn namespaces(bench: &Bench) -> Verdict {
     bench.hold(&[], HOLD, |held| {
@@ -95,6 +99,9 @@ fn hostname(bench: &Bench) -> Verdict {
     match ran.stdout.trim() {
         "box" => Ok(()),
         "" => Failure::verdict(&ran.command, "box", ran.seen()),
+        lines if lines.lines().count() > 1 => {
+            Failure::verdict(&ran.command, "box, and nothing else", format!("more than that:\n{lines}"))
+        }
         name if name == ran.before.hostname => Failure::verdict(&ran.command, "box", "the host's name"),
         name => Failure::verdict(&ran.command, "box", name),
     }
@@ -115,6 +122,36 @@ fn outside(bench: &Bench) -> Verdict {
 fn signal(bench: &Bench) -> Verdict {
     let ran = bench.run(&["/bin/sh", "-c", "kill -KILL $$"])?;
     if ran.code() == Some(137) { Ok(()) } else { Failure::verdict(&ran.command, "exit code 137", ran.seen()) }
+}
+
+/// The end is the command's, whoever ends before it, or lives on.
+fn main(bench: &Bench) -> Verdict {
+    for line in ["(sleep 0.1 &); sleep 0.5; exit 3", "(sleep 100 &); exit 3"] {
+        let ran = bench.run(&["/bin/sh", "-c", line])?;
+        if ran.code() != Some(3) {
+            return Failure::verdict(
+                &ran.command,
+                "exit code 3, as soon as the command has ended",
+                ran.seen(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A shell that waits, and two processes that wait for it.
+fn idle(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        for (process, what) in [(held.program, "your program"), (parent(held)?, "process 1")] {
+            let before = process.ticks();
+            std::thread::sleep(Duration::from_millis(300));
+            if process.ticks().saturating_sub(before) > MOST_TICKS {
+                let seen = format!("{what} is busy, though the command sleeps");
+                return Failure::verdict(&held.command, "who waits takes no processor time", seen);
+            }
+        }
+        Ok(())
+    })
 }
 
 fn orphans(bench: &Bench) -> Verdict {

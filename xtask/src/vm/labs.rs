@@ -66,7 +66,8 @@ pub(super) fn check(number: &str, folder: &Path, kernel: &Kernel) -> Result<()> 
     if ELSEWHERE.contains(&name.as_str()) {
         bail!("lab {number} needs more than the machine has: check it as root, as cargo lab doctor says");
     }
-    let learners = std::env::var_os("MINI_DOCKER_LABS").map_or_else(|| "my-labs".into(), PathBuf::from);
+    let learners =
+        std::env::var_os("MINI_DOCKER_LABS").map_or_else(|| command::root().join("my-labs"), PathBuf::from);
     let learners = std::path::absolute(learners).context("cannot find the learner's folder")?;
     if !learners.join(&name).exists() {
         bail!("lab {number} is not started yet: cargo lab start {number}");
