@@ -56,6 +56,15 @@ pub(crate) fn become_root(why: &str) -> Result<()> {
     Err(sudo.exec()).context("cannot run sudo; become root in another way, and run this again")
 }
 
+/// Gives what this program has built and made to the user who is root by means of sudo: else the user's own `cargo clean`
+/// could not remove it.
+pub(crate) fn hand_over() -> Result<()> {
+    let (Ok(user), Ok(group)) = (std::env::var("SUDO_UID"), std::env::var("SUDO_GID")) else { return Ok(()) };
+    let mut chown = Command::new("chown");
+    chown.args(["-R", "--no-dereference", &format!("{user}:{group}")]).arg(target_directory()?);
+    output(&mut chown).map(drop)
+}
+
 /// The standard output of a command that must succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);

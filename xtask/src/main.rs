@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Chore::CourseRegistry(options) => options.run(),
         Chore::Vm(options) => options.run(),
     };
-    match done {
+    match done.and(command::hand_over()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
