@@ -1,6 +1,6 @@
 //! `cargo xtask course-registry`: the images that courses name, from a registry on this machine.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use testbed::course::{self, catalogue};
@@ -25,7 +25,7 @@ impl Options {
         // What the images are made with gives up where it cannot go on, and says why.
         std::panic::set_hook(Box::new(|panic| {
             let why = panic.payload_as_str().unwrap_or("for an unknown reason");
-            eprintln!("xtask: cannot go on: {why}");
+            eprintln!("{why}");
         }));
         // From here on, in all threads: who interrupts us must find somebody who tidies up.
         let mut interrupts = SigSet::empty();
@@ -33,7 +33,9 @@ impl Options {
         interrupts.thread_block()?;
 
         eprintln!("The images are made, unless they are there; that takes a minute or two ...");
-        let content = course::content();
+        let Ok(content) = std::panic::catch_unwind(course::content) else {
+            bail!("the images could not be made, for the reason above");
+        };
         let registry = Registry::serve_at(self.port, &content).map_err(|log| {
             anyhow!("cannot serve at port {}: {}; try another --port", self.port, log.trim())
         })?;
