@@ -190,3 +190,16 @@ fn a_running_container_has_its_present_state_and_name() {
     }
     engine.ok(&["rm", "other"]);
 }
+
+/// What a directory shows to nobody, the file system over it does not show either.
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers() {
+    let engine = Engine::with_busybox();
+    engine.ok(&["run", "--name", "box", "busybox", "mkdir", "-m", "750", "/kept"]);
+    engine.ok(&["commit", "box", "made"]);
+    for (option, mode) in [("/kept", "750"), ("/kept:mode=711", "711"), ("/new", "1777")] {
+        let path = option.split(':').next().unwrap();
+        let seen = engine.ok(&["run", "--rm", "--tmpfs", option, "made", "stat", "-c", "%a", path]);
+        assert_eq!(seen, mode, "{option}");
+    }
+}

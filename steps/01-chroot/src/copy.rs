@@ -22,6 +22,14 @@ pub(crate) fn contents(root: Rooted<'_>, path: &Path, tree: &OwnedFd) -> Result<
     directory(&from, &to).map_err(failed)
 }
 
+/// Gives `tree` the mode of `covered`, the directory at `path` that it is to be mounted on.
+pub(crate) fn mode(covered: &OwnedFd, path: &Path, tree: &OwnedFd) -> Result<()> {
+    let copy = || {
+        rustix::fs::fchmod(reopen(tree.as_fd())?, Mode::from_raw_mode(rustix::fs::fstat(covered)?.st_mode))
+    };
+    copy().map_err(|errno| Error::new("give a new file system the mode of", path.display(), errno))
+}
+
 /// A descriptor to read and change a directory by, from one of a mount.
 fn reopen(tree: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(tree, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

@@ -168,6 +168,8 @@ fn remount(root: Rooted<'_>, mount: &Mount) -> Result<()> {
 
 /// Attaches `tree` where `mount` says, making the mount point if the root lacks it.
 fn furnish(root: Rooted<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
+    // Before it is made. What cannot be opened is not there, or is told of when it is.
+    let covered = takes_mode(mount).then(|| root.open(&mount.target, OFlags::PATH).ok()).flatten();
     let make =
         || if is_directory(tree)? { root.make_dir(&mount.target) } else { root.make_file(&mount.target) };
     let target = if mount.follow {
@@ -181,12 +183,22 @@ fn furnish(root: Rooted<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
         root.open_without_links(&mount.target, OFlags::PATH)
             .map_err(|error| error.hint("an image may not make this a symbolic link"))?
     };
+    if let Some(covered) = covered {
+        copy::mode(&covered, &mount.target, tree)?;
+    }
     if mount.finer.copy_up {
         copy::contents(root, &mount.target, tree)?;
     }
     mount::attach(tree, &target, &mount.target)?;
     // A tree has the propagation of the mount it joins until it is told otherwise.
     mount::set_propagation(tree, mount.propagation, !mount.finer.flat)
+}
+
+/// Whether `mount` is a tmpfs for which no mode is asked. It has that of the directory it covers, and so shows nobody more
+/// than that did; over nothing it has the kernel's, 1777.
+fn takes_mode(mount: &Mount) -> bool {
+    let Source::Filesystem { fstype, options, .. } = &mount.source else { return false };
+    fstype == "tmpfs" && options.iter().all(|(key, _)| key != "mode")
 }
 
 /// A volume on top of `/proc`, or of a part of it, would undo the masking (CVE-2019-16884). What counts is
