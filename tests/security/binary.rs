@@ -9,7 +9,7 @@ use std::time::Duration;
 use testbed::engine::Engine;
 use testbed::rootfs::Rootfs;
 use testbed::user::{USER, User};
-use testbed::{stdout, until, until_within};
+use testbed::{programs, stdout, until, until_within};
 
 /// Takes hold of the program of whatever process is not busybox, waits for its end, and writes to it until that is
 /// done or refused for good: "text file busy" only means not yet.
@@ -82,7 +82,7 @@ impl Scene {
         let (spoils, folder) = (victim.folder("spoils"), victim.folder("programs"));
         let [other, binary] = ["other", "mini-docker"].map(|name| {
             let copy = folder.join(name);
-            stdout(Command::new("cp").arg(Engine::program()).arg(&copy));
+            programs::copy(Engine::program(), &copy);
             victim.give(&copy);
             copy
         });
@@ -206,7 +206,7 @@ fn an_engine_alone_in_its_container() {
 fn process_1_cannot_be_written() {
     let engine = Engine::with_busybox();
     let victim = engine.folder().join("mini-docker");
-    fs::copy(Engine::program(), &victim).unwrap();
+    programs::copy(Engine::program(), &victim);
     let before = fs::read(&victim).unwrap();
     let line = "for exe in /proc/1/exe /proc/self/exe; do (echo bad > $exe) 2>&1; done; \
                 mount -o remount,rw /proc/1/exe 2>&1; chmod 777 /proc/1/exe 2>&1; true";

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod http;
 pub mod mounts;
 pub mod network;
+pub mod programs;
 pub mod proxy;
 pub mod registry;
 pub mod rootfs;

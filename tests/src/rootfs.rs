@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::programs;
+
 /// Where Debian's package `busybox-static` puts the program.
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -30,7 +32,7 @@ impl Rootfs {
         let root = Self { directory };
         fs::create_dir_all(root.join("bin")).expect("a fresh directory");
         fs::create_dir_all(root.join("etc")).expect("a fresh directory");
-        fs::copy(BUSYBOX, root.join("bin/busybox")).expect("busybox-static is installed");
+        programs::copy(BUSYBOX, root.join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).expect("a fresh directory");
         }

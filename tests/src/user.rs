@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::accounts::{self, Account};
 use crate::engine::Engine;
 use crate::rootfs::Rootfs;
-use crate::{network, output, stdout, until};
+use crate::{network, output, programs, stdout, until};
 
 /// The user's id.
 pub const USER: u32 = 4242;
@@ -58,7 +58,7 @@ impl User {
             chown(user.path(name), Some(USER), Some(USER)).expect("root may give it away");
         }
         // A copy that is the user's, as if the user had installed it.
-        stdout(Command::new("cp").arg(Engine::program()).arg(user.program()));
+        programs::copy(Engine::program(), user.program());
         chown(user.program(), Some(USER), Some(USER)).expect("root may give it away");
         Account { name: "learner", id: USER, home: &user.path("home"), subordinate }
             .bring(user.folder.path());

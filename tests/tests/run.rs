@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use testbed::engine::Engine;
-use testbed::stdout;
+use testbed::{programs, stdout};
 
 fn sh(engine: &Engine, options: &[&str], line: &str) -> String {
     let mut arguments = vec!["run", "--rm"];
@@ -100,13 +99,10 @@ fn programs_from_elsewhere_are_started_once() {
     let engine = Engine::with_busybox();
     let app = engine.folder().join("app");
     fs::create_dir(&app).unwrap();
-    fs::copy("/bin/busybox", app.join("echo")).unwrap();
-    fs::write(app.join("script"), "#!/bin/sh\necho script\n").unwrap();
-    fs::write(app.join("secret"), "#!/app/echo interpreted by").unwrap();
-    fs::write(app.join("neither"), "no program").unwrap();
-    for (name, mode) in [("echo", 0o755), ("script", 0o755), ("secret", 0o755), ("neither", 0o755)] {
-        fs::set_permissions(app.join(name), fs::Permissions::from_mode(mode)).unwrap();
-    }
+    programs::copy("/bin/busybox", app.join("echo"));
+    programs::write(app.join("script"), "#!/bin/sh\necho script\n");
+    programs::write(app.join("secret"), "#!/app/echo interpreted by");
+    programs::write(app.join("neither"), "no program");
     let run = |command: &[&str]| {
         let volume = format!("{}:/app", app.display());
         let output = engine.run(&[&["run", "--name", "app", "-v", &volume, "busybox"], command].concat());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use testbed::rootfs::Rootfs;
-use testbed::{output, stdout};
+use testbed::{output, programs, stdout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chroot");
 
@@ -25,7 +25,7 @@ fn sh(root: &Rootfs, options: &[&str], line: &str) -> String {
 /// An example of this crate, copied into the root.
 fn install(root: &Rootfs, example: &str) {
     let from = Path::new(PROGRAM).with_file_name("examples").join(example);
-    fs::copy(&from, root.join("bin").join(example)).expect("cargo test builds the examples");
+    programs::copy(from, root.join("bin").join(example));
 }
 
 fn naive() -> PathBuf {
@@ -58,11 +58,11 @@ fn the_classic_escape_leaves_chroot_but_not_pivot_root() {
     let root = Rootfs::busybox();
     install(&root, "escape");
     let attacked = output(Command::new(naive()).arg(root.path()).arg("/bin/escape"));
-    assert!(attacked.status.success());
+    assert!(attacked.status.success(), "{attacked:?}");
     assert_eq!(String::from_utf8_lossy(&attacked.stdout), "escaped: this / is not the one I was given\n");
 
     let held = output(chroot(&root, &[]).arg("/bin/escape"));
-    assert_eq!(held.status.code(), Some(1));
+    assert_eq!(held.status.code(), Some(1), "{held:?}");
     assert_eq!(String::from_utf8_lossy(&held.stdout), "held: walking up ends at the root I was given\n");
 }
 

@@ -380,7 +380,7 @@ fn the_program() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("bin")).unwrap();
     for name in ["sh", "tail", "cat", "sleep"] {
-        fs::copy(busybox, root.path().join("bin").join(name)).unwrap();
+        testbed::programs::copy(busybox, root.path().join("bin").join(name));
     }
     let parent = format!("mini-docker-test-program-{}", std::process::id());
     let run = |options: &[&str], script: &str| {

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::{Bench, hurried, image_of};
@@ -40,8 +39,7 @@ fn a_credential_helper() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let helper = |name: &str, script: &str| {
         let path = directory.path().join(format!("docker-credential-{name}"));
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("writable");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        testbed::programs::write(path, &format!("#!/bin/sh\n{script}\n"));
     };
     helper(
         "drawer",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use testbed::rootfs::Rootfs;
-use testbed::{output, stdout};
+use testbed::{output, programs, stdout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_capabilities");
 
@@ -62,7 +62,7 @@ fn what_is_dropped_is_refused() {
 fn a_set_user_id_program_gains_nothing_with_no_new_privileges() {
     let root = Rootfs::busybox();
     let file = root.join("bin/sets");
-    std::fs::copy(example("sets"), &file).unwrap();
+    programs::copy(example("sets"), &file);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4755)).unwrap();
     let effective = |options: &[&str]| {
         let sets = stdout(&mut program(&root, options, &["sets"]));
@@ -91,7 +91,7 @@ fn bad_names_are_one_line() {
 #[test]
 fn no_file_of_the_hosts_is_opened_by_its_handle() {
     let root = Rootfs::busybox();
-    std::fs::copy(example("by_handle"), root.join("bin/by_handle")).unwrap();
+    programs::copy(example("by_handle"), root.join("bin/by_handle"));
     // On the root's file system, but outside the root.
     let secret = root.path().parent().unwrap().join(format!("secret-{}", std::process::id()));
     std::fs::write(&secret, "the host's\n").unwrap();

@@ -7,10 +7,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use common::{Host, PROGRAM, SUBORDINATE, complaint, copy, example, open_to_all};
+use common::{Host, PROGRAM, SUBORDINATE, complaint, example, open_to_all};
 use overlay_layers::Marks;
 use testbed::rootfs::Rootfs;
-use testbed::{output, stdout};
+use testbed::{output, programs, stdout};
 
 /// A shell line inside, by the step's program.
 fn sh(root: &Rootfs, options: &[&str], line: &str) -> String {
@@ -193,7 +193,7 @@ fn a_file_outside_belongs_to_the_shifted_owner() {
 fn file_capabilities_of_a_layer_work() {
     let layers = Layers::new();
     let program = layers.base.join("grep");
-    copy(layers.base.join("bin/busybox"), &program);
+    programs::copy(layers.base.join("bin/busybox"), &program);
     // struct vfs_cap_data (linux/capability.h), revision 2 with the effective bit: CAP_NET_RAW, number 13.
     let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
     let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
@@ -206,7 +206,7 @@ fn file_capabilities_of_a_layer_work() {
 fn a_program_of_the_attackers_waits_on_the_host_only_if_root_is_the_hosts() {
     let host = Host::new();
     let root = Rootfs::busybox();
-    copy(example("plant"), root.join("bin/plant"));
+    programs::copy(example("plant"), root.join("bin/plant"));
     let secret = host.path().join("secret");
     fs::write(&secret, "for root only\n").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();

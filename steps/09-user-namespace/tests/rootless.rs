@@ -7,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Host, PROGRAM, SUBORDINATE, UID, complaint, copy, example, give};
+use common::{Host, PROGRAM, SUBORDINATE, UID, complaint, example, give};
 use testbed::rootfs::Rootfs;
-use testbed::{output, stdout};
+use testbed::{output, programs, stdout};
 
 /// A root that belongs to the user.
 fn root() -> Rootfs {
@@ -162,7 +162,7 @@ fn a_missing_helper_is_told_with_its_package() {
     let powerless = |mode: u32| {
         let mut host = Host::new();
         let powerless = host.path().join("copy");
-        copy("/usr/bin/newgidmap", &powerless);
+        programs::copy("/usr/bin/newgidmap", &powerless);
         fs::set_permissions(&powerless, fs::Permissions::from_mode(mode)).unwrap();
         host.cover(Path::new("/usr/bin/newgidmap"), &powerless);
         host
@@ -194,7 +194,7 @@ fn what_stands_in_the_way_of_a_user_without_ids() {
 fn in_a_chroot_there_is_no_user_namespace() {
     let host = Host::new();
     let root = root();
-    copy(PROGRAM, root.join("bin/program"));
+    programs::copy(PROGRAM, root.join("bin/program"));
     root.write("etc/passwd", format!("tester:x:{UID}:{UID}::/:/bin/sh\n"));
     for directory in ["proc", "inner"] {
         fs::create_dir(root.join(directory)).unwrap();

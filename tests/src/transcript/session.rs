@@ -92,8 +92,7 @@ impl Session {
             let program = user.program();
             let programs = program.parent().expect("a program in a folder");
             // The repository may lie where only root can look.
-            fs::copy(built.join("user-namespace"), programs.join("user-namespace"))
-                .expect("the workspace is built");
+            crate::programs::copy(built.join("user-namespace"), programs);
             bash.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()))
                 .env("TERM", "xterm")
                 .env("LANG", "C.UTF-8")

@@ -14,6 +14,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use tempfile::TempDir;
+use testbed::programs;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_user-namespace");
 
@@ -84,7 +85,7 @@ impl Host {
         let program = program.as_ref();
         let installed = self.path().join(program.file_name().expect("a program has a name"));
         if !installed.exists() {
-            copy(program, &installed);
+            programs::copy(program, &installed);
         }
         installed
     }
@@ -123,12 +124,6 @@ impl Host {
         unsafe { command.pre_exec(become_it) };
         command
     }
-}
-
-/// Copies a program, by a process of its own: another test that forks while this one has the copy open to write would
-/// keep it from being run (ETXTBSY).
-pub(crate) fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
-    testbed::stdout(Command::new("cp").arg(from.as_ref()).arg(to.as_ref()));
 }
 
 /// Gives everything in `directory` to the user, and lets it be reached.
