@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::Net;
 use networking::dns::{self, Server};
@@ -206,10 +206,9 @@ fn other_names_are_passed_on() {
 fn the_next_server_is_asked_if_one_does_not_answer() {
     let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for broken in [upstream(fails), dead] {
-        let container = Container::with(vec![broken, upstream(echo)]);
-        let begun = Instant::now();
-        assert_eq!(container.short("example.com TXT"), "\"example.com\"\n");
-        assert!(begun.elapsed() < Duration::from_secs(1), "a refusal is heard at once");
+        // A refusal is heard at once: dig would not wait until five servers have had the time that is left to a silent one.
+        let container = Container::with([vec![broken; 5], vec![upstream(echo)]].concat());
+        assert_eq!(container.short("example.com TXT"), "\"example.com\"\n", "{broken}");
     }
     let container = Container::with(vec![upstream(silent), upstream(echo)]);
     assert_eq!(container.short("example.com TXT"), "\"example.com\"\n");
