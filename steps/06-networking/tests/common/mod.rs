@@ -68,13 +68,22 @@ impl Net {
         });
     }
 
-    /// What a server says to a connection from inside; `None` if none can be made within half a second.
+    /// What a server says to a connection from inside; `None` if none can be made.
     pub(crate) fn call(&self, server: &str) -> Option<String> {
+        self.call_within(Duration::from_secs(10), server)
+    }
+
+    /// The same where nobody should answer: this is not waited for as long.
+    pub(crate) fn call_in_vain(&self, server: &str) -> Option<String> {
+        self.call_within(Duration::from_millis(500), server)
+    }
+
+    fn call_within(&self, patience: Duration, server: &str) -> Option<String> {
         self.run(|| {
             use std::io::Read;
             let server: SocketAddr = server.parse().unwrap();
-            let mut stream = TcpStream::connect_timeout(&server, Duration::from_millis(500)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut stream = TcpStream::connect_timeout(&server, patience).ok()?;
+            stream.set_read_timeout(Some(patience)).unwrap();
             let mut said = String::new();
             stream.read_to_string(&mut said).ok()?;
             Some(said)
@@ -96,7 +105,7 @@ impl Net {
     pub(crate) fn call_udp(&self, server: &str) -> Option<String> {
         self.run(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             socket.send_to(b"?", server).ok()?;
             let mut buffer = [0; 64];
             let (length, _) = socket.recv_from(&mut buffer).ok()?;
