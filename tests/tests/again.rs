@@ -2,7 +2,7 @@
 //! restart policies.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -127,9 +127,24 @@ fn a_paused_container_does_nothing_and_can_be_killed() {
 #[test]
 fn to_wait_tells_exit_codes() {
     let engine = Engine::with_busybox();
-    engine.ok(&["run", "-d", "--name", "one", "busybox", "sh", "-c", "sleep 0.3; exit 3"]);
-    engine.ok(&["run", "-d", "--rm", "--name", "two", "busybox", "sh", "-c", "sleep 0.5; exit 5"]);
-    assert_eq!(engine.ok(&["wait", "one", "two"]), "3\n5");
+    for (name, code, options) in [("one", 3, &[][..]), ("two", 5, &["--rm"])] {
+        let line = format!("until test -e /go; do sleep 0.05; done; exit {code}");
+        engine.ok(&[&["run", "-d", "--name", name], options, &["busybox", "sh", "-c", &line]].concat());
+    }
+    let mut wait = engine.command(&["wait", "one", "two"]);
+    let mut wait = wait.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(wait.stdout.take().unwrap()).lines();
+    engine.let_end("one", "/go");
+    assert_eq!(said.next().unwrap().unwrap(), "3");
+    // They are waited for in turn; the second would be gone without a trace. What is connected now is to its shim.
+    let descriptors = format!("/proc/{}/fd", wait.id());
+    until("the second is waited for", || {
+        let open = fs::read_dir(&descriptors).unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        open.into_iter().any(|file| file.to_string_lossy().starts_with("socket:"))
+    });
+    engine.let_end("two", "/go");
+    assert_eq!(said.next().unwrap().unwrap(), "5");
+    assert!(wait.wait().unwrap().success());
     assert_eq!(engine.ok(&["wait", "one"]), "3");
     insta::assert_snapshot!(engine.fails(&["wait", "two"]), @"1 Error: No such container: two");
 }
