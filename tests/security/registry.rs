@@ -74,9 +74,11 @@ fn a_gigantic_config() {
         ..Image::default()
     };
     let pushed = registry.push("vast", "1", &image);
-    let refused = engine.fails(&["pull", "-q", &format!("{}/vast:1", registry.host())]);
+    let proxy = Proxy::transparent(registry.port());
+    let refused = engine.fails(&["pull", "-q", &format!("{}/vast:1", proxy.host())]);
     assert!(refused.contains("config"), "{refused}");
-    assert_eq!(registry.downloads_of(&pushed.config.digest).len(), 0);
+    assert!(!proxy.requests().is_empty());
+    assert_eq!(proxy.requests_of(&pushed.config.digest).len(), 0);
     assert_eq!(kept(&engine), Vec::<String>::new());
 }
 

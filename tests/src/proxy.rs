@@ -80,6 +80,12 @@ impl Proxy {
         Self { port, requests, stopping, listener: Some(listener) }
     }
 
+    /// Lets the registry answer every request, for the sake of [`Proxy::requests`]: the registry's own log is written
+    /// some time after the answer.
+    pub fn transparent(upstream: u16) -> Self {
+        Self::start(upstream, |_| Action::Pass)
+    }
+
     /// The port it listens on, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -33,19 +33,6 @@ pub struct Registry {
     server: Option<Child>,
 }
 
-/// A request that the registry answered, from its access log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
-    /// `GET`
-    pub method: String,
-    /// `/v2/debian/manifests/12`
-    pub target: String,
-    /// 200
-    pub status: u16,
-    /// Bytes of the body that were sent.
-    pub bytes: u64,
-}
-
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -240,18 +227,6 @@ impl Registry {
         fs::read_to_string(self.log_path()).expect("the registry's log")
     }
 
-    /// The GET requests that it has answered since it was first started.
-    pub fn downloads(&self) -> Vec<Access> {
-        // The log is written after the answer: a request of ours that appears there has all earlier ones before it.
-        self.log().lines().filter_map(access).filter(|access| access.method == "GET").collect()
-    }
-
-    /// How often a blob was downloaded, wholly or in part.
-    pub fn downloads_of(&self, digest: &str) -> Vec<Access> {
-        let target = format!("/blobs/{digest}");
-        self.downloads().into_iter().filter(|access| access.target.ends_with(&target)).collect()
-    }
-
     fn send(&self, method: &str, target: &str, kind: &str, body: &[u8]) -> Head {
         let auth = format!("Basic {AUTH}");
         let (head, said) =
@@ -364,20 +339,6 @@ fn free_port() -> u16 {
     let first = std::process::id() * 17;
     let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
     20_000 + ((first + step) % 12_000) as u16
-}
-
-/// A line of an access log in Apache's format.
-fn access(line: &str) -> Option<Access> {
-    let mut quoted = line.split('"');
-    let (request, numbers) = (quoted.nth(1)?, quoted.next()?);
-    let mut request = request.split(' ');
-    let mut numbers = numbers.split_whitespace();
-    Some(Access {
-        method: request.next()?.to_owned(),
-        target: request.next()?.to_owned(),
-        status: numbers.next()?.parse().ok()?,
-        bytes: numbers.next()?.parse().ok()?,
-    })
 }
 
 /// How a manifest points to a blob.

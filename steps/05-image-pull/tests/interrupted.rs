@@ -125,7 +125,8 @@ fn blobs_without_their_layers_are_unpacked_from_disk() {
     let server = Server::start();
     let pushed = server.push("app", "1", &image_of(&[1000, 2000]));
     let bench = Bench::new();
-    let name = format!("{}/app:1", server.host());
+    let proxy = Proxy::transparent(server.port());
+    let name = format!("{}/app:1", proxy.host());
     bench.pull(&name).expect("pull");
     let image = bench.store.resolve(&name).expect("just pulled");
     for chain in &image.chain {
@@ -134,7 +135,7 @@ fn blobs_without_their_layers_are_unpacked_from_disk() {
     bench.pull(&name).expect("pull again");
     assert_eq!(bench.file(&name, "layer-1").len(), 2000);
     for layer in &pushed.layers {
-        assert_eq!(server.downloads_of(&layer.digest).len(), 1, "not fetched again");
+        assert_eq!(proxy.requests_of(&layer.digest).len(), 1, "not fetched again");
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use common::{Bench, Notes, hurried, image_of, reference_to};
 use image_pull::{LayerState, Options, Patience, Registries, Registry, pull};
 use serde_json::json;
+use testbed::proxy::Proxy;
 use testbed::registry::{self, Compression, Image, Registry as Server, tar};
 
 #[test]
@@ -47,9 +48,10 @@ fn the_second_pull_downloads_nothing() {
     let server = Server::start();
     let bench = Bench::new();
     server.push("app", "1", &image_of(&[1000, 2000]));
-    let reference = format!("{}/app:1", server.host());
+    let proxy = Proxy::transparent(server.port());
+    let reference = format!("{}/app:1", proxy.host());
     bench.pull(&reference).expect("first");
-    let before = server.downloads().len();
+    let before = proxy.requests().len();
 
     let notes = Notes::default();
     let pulled = pull(&bench.store, &reference_to(&reference), &hurried(), &notes).expect("second");
@@ -60,7 +62,7 @@ fn the_second_pull_downloads_nothing() {
         0,
         "of an image that is here there is nothing to tell"
     );
-    let new: Vec<String> = server.downloads().drain(before..).map(|access| access.target).collect();
+    let new: Vec<String> = proxy.requests().drain(before..).map(|request| request.target).collect();
     assert_eq!(new, ["/v2/app/manifests/1"], "asking whether the tag has moved is all");
 }
 
@@ -177,9 +179,10 @@ fn shared_layers_come_once() {
     app.layers.push((tar(&[("app", b"app")]), Compression::Gzip));
     let pushed = server.push("base", "1", &base);
     server.push("app", "1", &app);
-    bench.pull(&format!("{}/base:1", server.host())).expect("base");
-    bench.pull(&format!("{}/app:1", server.host())).expect("app");
-    assert_eq!(server.downloads_of(&pushed.layers[0].digest).len(), 1);
+    let proxy = Proxy::transparent(server.port());
+    bench.pull(&format!("{}/base:1", proxy.host())).expect("base");
+    bench.pull(&format!("{}/app:1", proxy.host())).expect("app");
+    assert_eq!(proxy.requests_of(&pushed.layers[0].digest).len(), 1);
 }
 
 #[test]
@@ -187,7 +190,8 @@ fn two_pulls_at_once_share_the_work() {
     let server = Server::start();
     let bench = Bench::new();
     let pushed = server.push("app", "1", &image_of(&[3_000_000, 2_000_000, 1_000_000, 500_000, 400_000]));
-    let reference = reference_to(&format!("{}/app:1", server.host()));
+    let proxy = Proxy::transparent(server.port());
+    let reference = reference_to(&format!("{}/app:1", proxy.host()));
     std::thread::scope(|scope| {
         let pulls: Vec<_> = (0..4)
             .map(|_| {
@@ -203,7 +207,7 @@ fn two_pulls_at_once_share_the_work() {
         }
     });
     for layer in &pushed.layers {
-        assert_eq!(server.downloads_of(&layer.digest).len(), 1, "downloaded once for all");
+        assert_eq!(proxy.requests_of(&layer.digest).len(), 1, "downloaded once for all");
     }
     assert_eq!(bench.store.images().expect("images").len(), 1);
     let content = bench.content();
