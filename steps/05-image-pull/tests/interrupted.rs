@@ -63,20 +63,23 @@ fn a_registry_that_stops_and_comes_back() {
     let pushed = server.push("app", "1", &image_of(&[100_000, 200_000, 700_000]));
     let last = pushed.layers[2].digest.clone();
     let broken = last.clone();
+    let bench = Bench::new();
     // The last layer breaks off, and until it is allowed again no other request for it is answered.
     let allowed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let allow = allowed.clone();
+    let blobs = bench.path().join("images/blobs/sha256");
+    let others: Vec<_> = pushed.layers[..2].iter().map(|layer| blobs.join(&layer.digest[7..])).collect();
     let proxy = Proxy::start(server.port(), move |request| {
         if !request.is_blob(&broken) || allow.load(std::sync::atomic::Ordering::Relaxed) {
             return Action::Pass;
         }
         if request.earlier == 0 {
-            Action::Cut(400_000)
-        } else {
-            Action::Answer("503 Service Unavailable", vec![], vec![])
+            return Action::Cut(400_000);
         }
+        // With this layer the pull is given up, others that are on their way with it.
+        testbed::until("the other layers are here", || others.iter().all(|blob| blob.exists()));
+        Action::Answer("503 Service Unavailable", vec![], vec![])
     });
-    let bench = Bench::new();
     let name = format!("{}/app:1", proxy.host());
     let error = bench.refused(&name);
     assert!(error.contains("503"), "{error}");
