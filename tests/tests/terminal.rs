@@ -11,11 +11,29 @@ use nix::unistd::Pid;
 use testbed::engine::Engine;
 use testbed::until;
 
+/// How long a terminal has for what it is to show.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The command in a terminal of its own.
 fn terminal(engine: &Engine, arguments: &[&str]) -> OsSession {
     let mut session = Session::spawn(engine.command(arguments)).expect("a terminal");
-    session.set_expect_timeout(Some(Duration::from_secs(20)));
+    session.set_expect_timeout(Some(PATIENCE));
     session
+}
+
+/// Asks the shell inside for its terminal's size until it is this one.
+fn expect_size(shell: &mut OsSession, size: &str) {
+    shell.set_expect_timeout(Some(Duration::from_secs(1)));
+    until("the new size is seen inside", || {
+        shell.send_line("stty size").expect("a terminal");
+        shell.expect(size).is_ok()
+    });
+    shell.set_expect_timeout(Some(PATIENCE));
+}
+
+/// Waits until this runs in the container `box`: what is typed before may be for the shell yet.
+fn until_runs(engine: &Engine, command: &str) {
+    until(command, || engine.ok(&["exec", "box", "ps"]).contains(command));
 }
 
 fn exit_code(session: &OsSession) -> i32 {
@@ -28,20 +46,17 @@ fn exit_code(session: &OsSession) -> i32 {
 #[test]
 fn a_shell_in_a_terminal() {
     let engine = Engine::with_busybox();
-    let mut shell = terminal(&engine, &["run", "--rm", "-it", "busybox", "sh"]);
+    let mut shell = terminal(&engine, &["run", "--rm", "-it", "--name", "box", "busybox", "sh"]);
     shell.get_process_mut().set_window_size(120, 33).unwrap();
     shell.send_line("tty; test -t 0 && echo is-a-$((1+0))-terminal; echo $TERM").unwrap();
     shell.expect("/dev/pts/0").unwrap();
     shell.expect("is-a-1-terminal").unwrap();
     shell.expect("xterm").unwrap();
     // A changed size arrives inside.
-    until("the new size is seen inside", || {
-        shell.send_line("stty size").unwrap();
-        shell.expect("33 120").is_ok()
-    });
+    expect_size(&mut shell, "33 120");
     // Ctrl-C interrupts what runs, and neither the shell nor the command.
     shell.send_line("sleep 1000; echo after-$((2+3))").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    until_runs(&engine, "sleep 1000");
     shell.send("\x03").unwrap();
     shell.send_line("echo still-$((3+4))").unwrap();
     shell.expect("still-7").unwrap();
@@ -89,7 +104,7 @@ fn a_terminal_is_put_back_even_if_the_command_is_terminated() {
     command.args(["-c", &line]);
     command.env("MINI_DOCKER_DATA_ROOT", engine.data()).env("MINI_DOCKER_EXEC_ROOT", engine.exec());
     let mut session = Session::spawn(command).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(20)));
+    session.set_expect_timeout(Some(PATIENCE));
     session.expect("up").unwrap();
     engine.ok(&["kill", "box"]);
     session.expect("same-137").unwrap();
@@ -108,7 +123,7 @@ fn signals_are_not_passed_on_with_a_terminal() {
     command.args(["-c", &line]);
     command.env("MINI_DOCKER_DATA_ROOT", engine.data()).env("MINI_DOCKER_EXEC_ROOT", engine.exec());
     let mut session = Session::spawn(command).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(20)));
+    session.set_expect_timeout(Some(PATIENCE));
     session.expect("up").unwrap();
     let shell = session.get_process().pid();
     let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
@@ -164,12 +179,9 @@ fn a_command_in_a_terminal_of_its_own() {
     shell.send_line("tty; echo $TERM-$((1+1))").unwrap();
     shell.expect("/dev/pts/0").unwrap();
     shell.expect("xterm-2").unwrap();
-    until("the new size is seen inside", || {
-        shell.send_line("stty size").unwrap();
-        shell.expect("37 101").is_ok()
-    });
-    shell.send_line("sleep 4321; echo after").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    expect_size(&mut shell, "37 101");
+    shell.send_line("sleep 1234; echo after").unwrap();
+    until_runs(&engine, "sleep 1234");
     shell.send("\x03").unwrap();
     shell.send_line("echo still-$((3+4))").unwrap();
     shell.expect("still-7").unwrap();
@@ -178,7 +190,7 @@ fn a_command_in_a_terminal_of_its_own() {
     shell.expect("read escape sequence").unwrap();
     shell.expect(Eof).unwrap();
     assert_eq!(exit_code(&shell), 0);
-    until("what was typed last runs on", || engine.ok(&["exec", "box", "ps"]).contains("sleep 4321"));
+    until_runs(&engine, "sleep 4321");
     let mut shell = terminal(&engine, &["exec", "-it", "box", "sh", "-c", "exit 7"]);
     shell.expect(Eof).unwrap();
     assert_eq!(exit_code(&shell), 7);
