@@ -141,7 +141,7 @@ fn copies_belong_to_whom_the_container_knows() {
     let engine = engine();
     fs::write(engine.folder().join("file"), "").unwrap();
     std::os::unix::fs::chown(engine.folder().join("file"), Some(5), Some(6)).unwrap();
-    let line = "touch /mine /data/mine; chown 7:8 /mine /data/mine; sleep 1000";
+    let line = "touch /mine /data/mine; chown 7:8 /mine /data/mine; echo ready; sleep 1000";
     let run = [
         "--userns-remap",
         "default",
@@ -155,7 +155,7 @@ fn copies_belong_to_whom_the_container_knows() {
         "busybox",
     ];
     engine.ok(&[&run[..], &["sh", "-c", line]].concat());
-    until("it is there", || engine.run(&["cp", "box:/data/mine", "-"]).status.success());
+    until("they are theirs", || engine.ok(&["logs", "box"]) == "ready");
     for state in ["running", "stopped"] {
         for directory in ["", "/data"] {
             engine.ok(&["cp", "file", &format!("box:{directory}/{state}-given")]);
