@@ -89,7 +89,9 @@ fn names_are_known_in_networks_of_ones_own() {
 fn a_program_inside_may_have_port_53_to_itself() {
     let engine = Engine::with_busybox();
     engine.ok(&["network", "create", "back"]);
-    let line = "nc -l -p 53 & sleep 0.3; cat /proc/net/tcp /proc/net/tcp6 | grep -c ':0035 '; \
+    let line = "nc -l -p 53 & for i in $(seq 500); do \
+                grep -q ':0035 ' /proc/net/tcp /proc/net/tcp6 && break; usleep 10000; done; \
+                cat /proc/net/tcp /proc/net/tcp6 | grep -c ':0035 '; \
                 nslookup $(hostname) | grep -c 'Address: 172'; kill %1";
     assert_eq!(sh(&engine, &["--network", "back"], line), "1\n1");
 }
