@@ -29,7 +29,7 @@ impl Leftovers {
     /// Requires that no container, and nothing of any, is left; `when` says after what.
     pub(crate) fn require_none(&self, engine: &Engine, when: &str) {
         // Who has ended is gone a moment later.
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while let found = self.found(engine)
             && !found.is_empty()
         {
