@@ -42,11 +42,13 @@ fn the_commands_work_as_ever() {
         "busybox",
         "sh",
         "-c",
-        "echo up; touch /data/x; exec sleep 1000",
+        "touch /data/x; echo up; exec sleep 1000",
     ]);
     until("it has said so", || user.ok(&["logs", "web"]) == "up");
     assert_eq!(user.ok(&["ps", "--format", "{{.Names}} {{.State}}"]), "web running");
     assert_eq!(user.sh(&["-v", "data:/data"], "ls /data"), "x");
+    let name = format!("/proc/{}/comm", user.inspect("web", "{{.State.Pid}}"));
+    until("the shell has become sleep", || fs::read_to_string(&name).unwrap() == "sleep\n");
     let seen = user.sh(&["--pid", "container:web", "--network", "container:web"], "ps -o pid,ppid,args");
     // The other container's processes, and none of the host's: the heading, that one's, and who looks.
     assert!(seen.lines().count() == 3 && seen.contains(" sleep 1000\n"), "{seen}");
