@@ -234,15 +234,19 @@ fn hooks_at_each_point() {
     assert!(complaint(&bench.run(&["run", "c"])).contains("did not end within 1 s"));
 
     // More than fits a pipe is no reason to wait, nor is one who goes on with it.
-    let line = "head -c 200000 /dev/zero >&2; echo talkative >&2; sleep 4 & exit $CODE";
+    let line = "head -c 200000 /dev/zero >&2; echo talkative >&2; sleep 30 & echo $! > $SLEEPER; exit $CODE";
     for (code, fails) in [("0", false), ("3", true)] {
         let mut bench = Bench::new();
-        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": [format!("CODE={code}")], "timeout": 3});
+        let sleeper = bench.bundle().join("sleeper");
+        let env = [format!("CODE={code}"), format!("SLEEPER={}", sleeper.display())];
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": env, "timeout": 20});
         bench.set("/hooks/createRuntime", json!([hook]));
         let begin = std::time::Instant::now();
         let output = bench.run(&["run", "c"]);
         assert_eq!(!output.status.success(), fails, "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(begin.elapsed() < std::time::Duration::from_secs(3));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20));
+        let sleeper = fs::read_to_string(sleeper).unwrap();
+        testbed::stdout(std::process::Command::new("kill").arg(sleeper.trim()));
     }
 
     // Whoever kills the child while its parent prepares the start does not kill the parent, which has yet to write to it.
