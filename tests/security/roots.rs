@@ -333,7 +333,9 @@ fn accounts_that_are_no_files() {
     fs::write(&stranger, "stranger:x:4242:4242::/:/bin/sh\n").unwrap();
     // More than anybody's accounts; the one that is looked for comes last.
     let large = [&b"\n".repeat(64 << 20)[..], &fs::read(&stranger).unwrap()].concat();
-    fs::write("/dev/kmsg", "<7>a message for somebody else\n").unwrap();
+    // Not that of an earlier run, which may lie there still.
+    let message = format!("a message for somebody else: {}", scene.engine.folder().display());
+    fs::write("/dev/kmsg", format!("<7>{message}\n")).unwrap();
     let node = |minor| {
         move |path: &Path| {
             use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -365,7 +367,7 @@ fn accounts_that_are_no_files() {
         assert!(begun.elapsed().as_secs() < 5, "{kind} takes {:?}", begun.elapsed());
         scene.engine.ok(&["rm", "box"]);
     }
-    assert!(kernel_messages().contains("a message for somebody else"), "reading took them from the host");
+    assert!(kernel_messages().contains(&message), "reading took them from the host");
 }
 
 /// What waits in `/proc/kmsg`, which gives each message once.
