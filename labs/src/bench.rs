@@ -52,8 +52,8 @@ pub struct Bench {
 /// What commands are shown with, so that the learner can repeat them.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// Whether the learner has to be root for it, and is another user.
-    pub by_sudo: bool,
+    /// What stands before it, such as `sudo`, with a blank behind it.
+    pub below: String,
     /// The program.
     pub program: String,
     /// The root.
@@ -300,9 +300,9 @@ impl Bench {
     }
 
     fn shown(&self, words: &[String]) -> String {
-        let sudo = if self.shown.by_sudo { "sudo " } else { "" };
         let words = [&self.shown.program].into_iter().chain(words);
-        sudo.to_owned() + &words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
+        self.shown.below.clone()
+            + &words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
     }
 }
 

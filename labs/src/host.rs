@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use cgroups::Hierarchy;
 use nix::sys::statvfs::FsFlags;
@@ -10,7 +9,6 @@ use serde::Deserialize;
 use user_namespace::obstacles::{Facts, obstacles};
 
 use crate::lab::Lab;
-use crate::sudo;
 use crate::world::World;
 
 /// Something that a lab needs.
@@ -64,10 +62,11 @@ pub fn busybox() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// Whether there is a program of this name.
-fn runs(program: &str) -> bool {
-    let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    asked.is_ok()
+/// Where the program of this name is: also where only root's shell looks, as it is root who runs it.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let roots = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(roots).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Whether `lab` needs root, and this user is another one.
@@ -85,7 +84,7 @@ pub fn lacks(lab: &Lab) -> Vec<Lack> {
         ));
     }
     if needs_sudo(lab) {
-        lacks.push(root(lab, sudo::is_there()));
+        lacks.push(root(lab, program("sudo").is_some()));
     }
     lacks.extend(lab.card.needs.iter().filter_map(|need| need.lack()));
     lacks
@@ -127,7 +126,7 @@ impl Need {
                 })
             }
             Self::Network => {
-                if !runs("nft") {
+                if program("nft").is_none() {
                     return Some(Lack::new(
                         "This lab writes firewall rules; there is no nft here to take them.",
                         "cargo xtask setup installs it (on Debian, the package nftables).",
@@ -145,7 +144,7 @@ impl Need {
                     )
                 })
             }
-            Self::Registry => (!runs("docker-registry")).then(|| {
+            Self::Registry => program("docker-registry").is_none().then(|| {
                 Lack::new(
                     "This lab fetches from a real registry; there is no docker-registry here.",
                     "cargo xtask setup installs it (on Debian, the package docker-registry).",

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::check::Failure;
 use crate::host::Need;
 
+/// What stands for every check among the causes.
+const ANY: &str = "any";
+
 /// The file in a lab's folder that says what there is to do.
 const TEXT: &str = "lab.md";
 
@@ -59,7 +62,7 @@ pub struct About {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cause {
-    /// The check that failed.
+    /// The check that failed, or [`ANY`].
     check: String,
     /// Words that are all in what was seen.
     #[serde(default)]
@@ -129,7 +132,7 @@ impl Lab {
         }
     }
 
-    /// What the hints for a failure of the check `id` are headed: the check, and perhaps a word that is in what was seen.
+    /// What the hints for a failure of the check `id` are headed: the check, and perhaps words that are in what was seen.
     pub fn topic(&self, id: &str, failure: &Failure) -> Option<&str> {
         let fits = |topic: &&str| {
             let mut words = topic.split(' ');
@@ -146,7 +149,8 @@ impl Lab {
     /// The likely cause of a failure of the check `id`.
     pub fn cause(&self, id: &str, failure: &Failure) -> Option<&str> {
         let fits = |cause: &&Cause| {
-            cause.check == id && cause.sees.iter().all(|word| failure.seen.contains(word.as_str()))
+            (cause.check == id || cause.check == ANY)
+                && cause.sees.iter().all(|word| failure.seen.contains(word.as_str()))
         };
         self.card.causes.iter().find(fits).map(|cause| cause.says.as_str())
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{self, Shown};
+use crate::host::Need;
 use crate::lab::{self, Lab};
 use crate::program;
 
@@ -128,8 +129,9 @@ impl Learner {
         self.folder.join("root")
     }
 
-    /// What commands are shown with: paths as short as they can be from here, and sudo for those who became root by it.
-    pub fn shown(&self, program: &Path) -> Shown {
+    /// What commands are shown with: paths as short as they can be from here, sudo for those who became root by it, and a
+    /// network of their own for those that change one.
+    pub fn shown(&self, lab: &Lab, program: &Path) -> Shown {
         let here = std::env::current_dir().unwrap_or_default();
         let short = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
         // A shell would look for a bare name elsewhere.
@@ -137,7 +139,9 @@ impl Learner {
             name if !name.contains('/') => format!("./{name}"),
             path => path,
         };
-        Shown { by_sudo: sudo_user().is_some(), program, root: short(&self.root()) }
+        let sudo = if sudo_user().is_some() { "sudo " } else { "" };
+        let unshare = if lab.card.needs.contains(&Need::Network) { "unshare --net " } else { "" };
+        Shown { below: format!("{sudo}{unshare}"), program, root: short(&self.root()) }
     }
 
     /// Whether `lab` was started.

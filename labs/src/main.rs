@@ -192,7 +192,7 @@ fn check(lab: &Lab, learner: &mut Learner, program: Option<&Path>) -> Result<boo
     if host::needs_sudo(lab) {
         return sudo::check(lab, learner.folder(), &program);
     }
-    let bench = Bench::new(&program, learner.shown(&program), &attacker()?)?;
+    let bench = Bench::new(&program, learner.shown(lab, &program), &attacker()?)?;
     println!("{}", report::heading(lab));
     let grade = grader::grade(lab, &bench, |id| {
         // Each at once: the next one may take its time.

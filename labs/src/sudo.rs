@@ -7,12 +7,6 @@ use anyhow::{Context, Result};
 
 use crate::lab::Lab;
 
-/// Whether there is a sudo to ask.
-pub fn is_there() -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join("sudo").is_file()))
-}
-
 /// Has `program` checked by this program, started once more as root. What was built before belongs to the learner. Returns
 /// whether all is well.
 pub fn check(lab: &Lab, folder: &Path, program: &Path) -> Result<bool> {

@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail};
 use networking::{Attachment, Bridge, Mac, Socket, Subnet, link, netns};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::host;
+
 /// The host's address on the outside (RFC 5737: addresses that nobody has).
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The client's address.
@@ -70,7 +72,8 @@ impl World {
 
     /// What nft(8) says of the host's rules.
     pub fn nft(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.host.run(|| Command::new("nft").args(arguments).output())?;
+        let nft = host::program("nft").context("there is no nft")?;
+        let output = self.host.run(|| Command::new(nft).args(arguments).output())?;
         let output = output.context("cannot run nft")?;
         if !output.status.success() {
             bail!("nft {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());

@@ -1,8 +1,9 @@
 //! Lab 4: layers.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::bench::{Bench, Ran};
 use crate::check::{Check, Failure, Verdict};
@@ -13,9 +14,11 @@ pub(super) const CHECKS: &[Check] = &[
     ("order", order),
     ("whiteout", whiteout),
     ("opaque", opaque),
+    ("door", door),
     ("layers", layers),
     ("upper", upper),
     ("diff", diff),
+    ("below", below),
     ("code", code),
 ];
 
@@ -68,6 +71,25 @@ fn opaque(bench: &Bench) -> Verdict {
     prints(&run(bench, &["/bin/ls", "-A", "/data"])?, "new")
 }
 
+/// A layer is somebody else's: a link in it may lead anywhere.
+fn door(bench: &Bench) -> Verdict {
+    let (victim, door) = (bench.beside("victim"), bench.beside("one/door"));
+    fs::create_dir(&victim).context("cannot make a directory")?;
+    for (name, text) in [("kept", "kept\n"), (".wh.other", "")] {
+        fs::write(victim.join(name), text).context("cannot write a file")?;
+    }
+    symlink("../victim", &door).context("cannot make a link")?;
+    let ran = run(bench, &["/bin/true"])?;
+    let seen = bench.list("victim")?;
+    fs::remove_file(door).and_then(|()| fs::remove_dir_all(victim)).context("cannot remove a link")?;
+    if seen.iter().map(String::as_str).eq(["/.wh.other (0 bytes)", "/kept (5 bytes)"]) {
+        return Ok(());
+    }
+    let expected = "one/door is a link to a directory that is in no layer, in which all stays as it is";
+    let seen: Vec<String> = seen.into_iter().collect();
+    Failure::verdict(&ran.command, expected, format!("in there: {}", seen.join(", ")))
+}
+
 fn layers(bench: &Bench) -> Verdict {
     let trees = ["root", "one", "two"];
     // Once before, so that the layers are converted.
@@ -99,6 +121,13 @@ fn upper(bench: &Bench) -> Verdict {
 
 fn diff(bench: &Bench) -> Verdict {
     prints(&sh(bench, WORK)?, "C /bin\nD /bin/wc\nC /etc\nC /etc/motd\nA /new")
+}
+
+/// What the layers know of a name, and nobody else.
+fn below(bench: &Bench) -> Verdict {
+    // In layer one; removed by it; on every host, and in no layer; and what looks like a mark.
+    let line = "echo more >> /one; echo back > /etc/gone; mkdir /home; ln -s /etc /link; : > /empty; mknod /null c 1 3";
+    prints(&sh(bench, line)?, "A /empty\nC /etc\nA /etc/gone\nA /home\nA /link\nA /null\nC /one")
 }
 
 fn code(bench: &Bench) -> Verdict {

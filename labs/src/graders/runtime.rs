@@ -22,6 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("taken", taken),
     ("signal", signal),
     ("stopped", stopped),
+    ("unstarted", unstarted),
     ("stranger", stranger),
     ("again", again),
     ("delete", delete),
@@ -171,6 +172,28 @@ fn stopped(bench: &Bench) -> Verdict {
         word(&ran, &state, "stopped")?;
         refused(&runtime.run(&["kill", ID, "KILL"])?)?;
         refused(&runtime.run(&["start", ID])?)
+    })
+}
+
+/// One that ends before it was started: its fifo is there, and nobody waits at it any more.
+fn unstarted(bench: &Bench) -> Verdict {
+    with(bench, |runtime| {
+        let created = runtime.create()?;
+        let process = runtime.process(&created)?;
+        let killed = runtime.well(&["kill", ID, "KILL"])?;
+        let told = format!("{}, before its start, and then", killed.command);
+        let tell = |stop| follow(&told, stop);
+        if !until(|| Ok(!process.is_alive()))? {
+            return Failure::verdict(
+                &killed.command,
+                "the process ends, although it was not started",
+                "it lives",
+            );
+        }
+        let (ran, state) = runtime.state().map_err(tell)?;
+        word(&ran, &state, "stopped").map_err(tell)?;
+        refused(&runtime.run(&["start", ID])?).map_err(tell)?;
+        runtime.well(&["delete", ID]).map_err(tell).map(drop)
     })
 }
 

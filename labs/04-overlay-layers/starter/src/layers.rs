@@ -29,6 +29,8 @@ pub fn changes(
     _inside: &Path,
     _changes: &mut Vec<(char, PathBuf)>,
 ) -> Result<()> {
-    // Yours. A directory that something was written to is in upper as well, and counts as changed.
+    // Yours. A directory that something was written to is in upper as well, and counts as changed. What was there before is
+    // known to the topmost layer that has the name, which may be a whiteout. (That a directory above it may be opaque is left
+    // out of account here; the engine looks at that, too.)
     Err(Error::from(ErrorKind::Unsupported))
 }

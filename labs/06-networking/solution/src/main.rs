@@ -38,13 +38,17 @@ fn parse(ports: &str) -> Result<(u16, u16), String> {
 
 /// Starts a process, makes its network, lets it go on, and removes what was made, whatever happened.
 fn run(from: u16, to: u16, rootfs: &Path, command: &[String]) -> Result<u8, String> {
+    let host = Socket::open().map_err(|error| format!("a socket: {error}"))?;
+    if host.has("box0") {
+        // What is another's is not ours to remove.
+        return Err("box0 is there: another box runs here, or was killed (ip link delete box0)".into());
+    }
     let (ready, go) = pipe().map_err(|error| format!("pipe: {error}"))?;
     let Some(first) = process::spawn().map_err(|error| format!("spawn: {error}"))? else {
         drop(go);
         std::process::exit(be_first(ready, rootfs, command).unwrap_or_else(report).into());
     };
     drop(ready);
-    let host = Socket::open().map_err(|error| format!("a socket: {error}"))?;
     let connected = connect(&host, first, from, to, go);
     let ended = process::wait_for(first).map_err(|error| format!("wait_for: {error}"));
     let removed = network::remove(&host).map_err(|error| format!("remove: {error}"));

@@ -86,9 +86,18 @@ impl Socket {
         self.ask(libc::RTM_NEWROUTE, CREATE, &[header.to_vec(), gateway].concat())
     }
 
-    /// `ip link delete NAME`. Of a cable, the other end goes too.
+    /// `ip link delete NAME`, unless it is gone. Of a cable, the other end goes too.
     pub fn delete(&self, name: &str) -> Result<()> {
-        self.ask(libc::RTM_DELLINK, REQUEST, &link(self.index(name)?, 0))
+        let request = [link(0, 0), text(libc::IFLA_IFNAME, name)].concat();
+        match self.ask(libc::RTM_DELLINK, REQUEST, &request) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether there is a device of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.index(name).is_ok()
     }
 
     /// The number of the device `name`.

@@ -70,9 +70,11 @@ pub fn publish(from: u16, to: u16) -> Result<()> {
     ))
 }
 
-/// Removes the bridge and the rules. The cable goes with the container's namespace.
+/// Removes the rules, the cable and the bridge. The cable would go with the container's namespace as well, which the kernel
+/// takes apart when it comes to it: until then its name is taken.
 pub fn remove(host: &Socket) -> Result<()> {
     // To add what may be there already is no error, and to delete it is none then.
     nft::run("add table ip box; delete table ip box")?;
+    host.delete(CABLE)?;
     host.delete(BRIDGE)
 }

@@ -50,8 +50,9 @@ pub fn publish(_from: u16, _to: u16) -> Result<()> {
     Err(Error::from(ErrorKind::Unsupported))
 }
 
-/// Removes the bridge and the rules. The cable goes with the container's namespace.
+/// Removes the rules, the cable and the bridge. The cable would go with the container's namespace as well, which the kernel
+/// takes apart when it comes to it: until then its name is taken.
 pub fn remove(_host: &Socket) -> Result<()> {
-    // Yours: two requests, one of each kind.
+    // Yours: what was made, in its own table and under its own names, and nothing else.
     Err(Error::from(ErrorKind::Unsupported))
 }
