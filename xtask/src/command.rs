@@ -49,7 +49,9 @@ pub(crate) fn become_root(why: &str) -> Result<()> {
     eprintln!("{why}, so this goes on as root, by sudo.");
     let mut path = OsString::from("PATH=");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    let this = std::env::current_exe().context("cannot find this program")?;
+    // By its name: what was built may be this program as well.
+    let this = std::env::args_os().next().context("this program has no name")?;
+    let this = std::path::absolute(this).context("cannot find this program")?;
     // Cargo is usually in a folder of the user's, which sudo's own PATH does not have.
     let mut sudo = Command::new("sudo");
     sudo.args(["-E", "env"]).arg(path).arg(this).args(std::env::args_os().skip(1));
