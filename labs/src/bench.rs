@@ -53,7 +53,7 @@ pub struct Bench {
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// What stands before it, such as `sudo`, with a blank behind it.
-    pub below: String,
+    pub prefix: String,
     /// The program.
     pub program: String,
     /// The root.
@@ -301,7 +301,7 @@ impl Bench {
 
     fn shown(&self, words: &[String]) -> String {
         let words = [&self.shown.program].into_iter().chain(words);
-        self.shown.below.clone()
+        self.shown.prefix.clone()
             + &words.map(|word| quoted(&self.as_learners(word))).collect::<Vec<_>>().join(" ")
     }
 }

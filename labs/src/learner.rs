@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::{self, Shown};
 use crate::host::Need;
 use crate::lab::{self, Lab};
-use crate::program;
+use crate::{program, settings};
 
 const PROGRESS: &str = "progress.json";
 /// The learner's folder in the repository.
@@ -116,7 +117,8 @@ impl Learner {
         let program = folder.join("box");
         match fs::remove_file(&program) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => fs::hard_link(&built, &program),
+            // Not every file system has links.
+            _ => fs::hard_link(&built, &program).or_else(|_| fs::copy(&built, &program).map(drop)),
         }
         .with_context(|| format!("cannot put the program at {}", program.display()))?;
         hand_over(&self.folder.join(TARGET))?;
@@ -141,7 +143,7 @@ impl Learner {
         };
         let sudo = if sudo_user().is_some() { "sudo " } else { "" };
         let unshare = if lab.card.needs.contains(&Need::Network) { "unshare --net " } else { "" };
-        Shown { below: format!("{sudo}{unshare}"), program, root: short(&self.root()) }
+        Shown { prefix: format!("{sudo}{unshare}"), program, root: short(&self.root()) }
     }
 
     /// Whether `lab` was started.
@@ -152,6 +154,11 @@ impl Learner {
     /// Whether all checks of `lab` have passed once.
     pub fn is_done(&self, lab: &Lab) -> bool {
         self.progress.labs.get(&lab.name).is_some_and(|state| state.done)
+    }
+
+    /// Makes `lab` the one that the learner is at.
+    pub fn go_to(&mut self, lab: &Lab) -> Result<()> {
+        self.remember(lab, |_| {})
     }
 
     /// Copies the starter of `lab`, and makes a root with `attacker` in it, and layers, if there is none yet.
@@ -166,38 +173,17 @@ impl Learner {
             bench::make_layers(&self.folder)?;
             bench::install(attacker, &self.root())?;
         }
-        self.remember(lab, |_| {})
+        self.go_to(lab)
     }
 
-    /// Has `cargo build` put programs where the check does, and `cargo lab` work in here, too.
+    /// Says what lies in the folder, and has cargo work in it, unless somebody has written such files already.
     fn settle(&self) -> Result<()> {
-        let repository = lab::repository();
-        let this = std::env::current_exe().context("cannot find this program")?;
-        // TARGET/PLATFORM/PROFILE/lab
-        let built = this.ancestors().nth(3).context("this program is not in a target directory")?;
-        let settings = repository.join(".cargo/config.toml");
-        let run = |manifest: &str| {
-            let manifest = repository.join(manifest);
-            let (settings, built, manifest) = (settings.display(), built.display(), manifest.display());
-            format!("run --quiet --config {settings} --target-dir {built} --manifest-path {manifest} --")
-        };
-        // An alias is split at blanks, and one that is a list is appended to the repository's own.
-        let is_plain =
-            |path: &Path| !path.to_string_lossy().contains(|c: char| c.is_whitespace() || c == '"');
-        let aliases = if is_plain(repository) && is_plain(built) {
-            let (lab, xtask) = (run("labs/Cargo.toml"), run("xtask/Cargo.toml"));
-            format!("\n[alias]\nlab = \"{lab}\"\nxtask = \"{xtask}\"\n")
-        } else {
-            String::new()
-        };
-        let text = format!("# Written by cargo lab.\n\n[build]\ntarget-dir = \"{TARGET}\"\n{aliases}");
-        let (folder, readme) = (self.folder.join(".cargo"), self.folder.join("README.md"));
-        fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(folder.join("config.toml"), text))
-            .and_then(|()| fs::write(&readme, README))
-            .context("cannot settle in the learner's folder")?;
-        hand_over(&folder)?;
-        give(&readme)
+        let readme = self.folder.join("README.md");
+        if !readme.exists() {
+            fs::write(&readme, README).context("cannot write into the learner's folder")?;
+            give(&readme)?;
+        }
+        hand_over(&settings::write(&self.folder, TARGET)?)
     }
 
     /// Puts the starter of `lab` in place of the learner's crate, which is kept under another name that is returned.
@@ -249,10 +235,16 @@ impl Learner {
         let (path, new) = (self.folder.join(PROGRESS), self.folder.join("progress.new"));
         let text = serde_json::to_string_pretty(&self.progress)?;
         fs::create_dir_all(&self.folder).context("cannot make the learner's folder")?;
-        // Written aside and renamed: whoever stops it half-way loses nothing.
-        fs::write(&new, text + "\n")
-            .and_then(|()| fs::rename(&new, &path))
-            .context("cannot note the progress")?;
+        // Written aside and renamed: whoever stops it half-way loses nothing. And never through a link: this may be root.
+        let write = || {
+            if new.symlink_metadata().is_ok() {
+                fs::remove_file(&new)?;
+            }
+            let mut file = fs::File::create_new(&new)?;
+            file.write_all((text + "\n").as_bytes())?;
+            fs::rename(&new, &path)
+        };
+        write().context("cannot note the progress")?;
         give(&path)?;
         give(&self.folder)
     }
@@ -272,7 +264,9 @@ fn hand_over(path: &Path) -> Result<()> {
 /// The learner's folder that we are in.
 fn here() -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
-    here.ancestors().find(|folder| folder.join(PROGRESS).exists()).map(Path::to_owned)
+    here.ancestors()
+        .find(|folder| folder.join(PROGRESS).exists() && settings::are_in(folder))
+        .map(Path::to_owned)
 }
 
 /// The user who is root by means of sudo, and the group.

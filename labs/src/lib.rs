@@ -20,6 +20,7 @@
 //! | [`grader`] | the checks of one lab, in order, up to the first that fails |
 //! | [`report`] | what the learner reads |
 //! | [`host`] | what this machine has of what labs need |
+//! | [`settings`] | cargo's settings in the learner's folder |
 //! | [`sudo`] | root, for a learner who is an ordinary user |
 //! | [`watch`] | checking again as often as a file changes |
 //! | [`escape`] | the classic attack on a root |
@@ -45,6 +46,7 @@ pub mod registry;
 pub mod report;
 pub mod sandbox;
 pub mod sets;
+pub mod settings;
 pub mod sudo;
 pub mod watch;
 pub mod world;

@@ -63,6 +63,9 @@ enum Task {
     },
     /// Say which labs this machine can do
     Doctor,
+    /// Print where your folder is
+    #[command(hide = true)]
+    Folder,
 }
 
 fn main() -> ExitCode {
@@ -105,6 +108,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Task::Reset { lab } => reset(of(lab, &learner)?, &mut learner)?,
         Task::Solution { lab, insist } => solution(of(lab, &learner)?, &learner, *insist)?,
         Task::Doctor => return Ok(doctor(&labs)),
+        Task::Folder => println!("{}", learner.folder().display()),
     }
     Ok(true)
 }
@@ -152,6 +156,8 @@ fn start(lab: &Lab, learner: &mut Learner) -> Result<()> {
     let is_new = !learner.has_started(lab);
     if is_new {
         learner.start(lab, &attacker()?)?;
+    } else {
+        learner.go_to(lab)?;
     }
     let folder = learner.crate_of(lab);
     println!("{}", lab.text()?);
@@ -246,7 +252,10 @@ fn watch_over(lab: &Lab, learner: &mut Learner) -> Result<()> {
 fn hint(lab: &Lab, learner: &mut Learner) -> Result<()> {
     let Some(topic) = learner.failing(started(lab, learner)?).map(str::to_owned) else {
         if learner.is_done(lab) {
-            bail!("lab {} is done; what comes next: cargo lab list", lab.number());
+            bail!(
+                "lab {} is done, and no check has failed since; what comes next: cargo lab list",
+                lab.number()
+            );
         }
         bail!("no check has failed yet: cargo lab check {}", lab.number());
     };

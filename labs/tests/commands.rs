@@ -56,7 +56,7 @@ fn a_lab_from_start_to_end() {
     fs::copy(labs::lab::folder().join("01-chroot/solution/src/root.rs"), &source).unwrap();
     assert_eq!(lab(here, &["check"]).status.code(), Some(0));
     assert!(said(here, &["list"]).contains("done"));
-    insta::assert_snapshot!(said(here, &["hint"]), @"lab: lab 1 is done; what comes next: cargo lab list");
+    insta::assert_snapshot!(said(here, &["hint"]), @"lab: lab 1 is done, and no check has failed since; what comes next: cargo lab list");
     assert!(said(here, &["solution"]).contains("pivot_root"));
 
     // What was there is kept, and done stays done.
@@ -90,20 +90,55 @@ fn the_lab_that_we_are_in_is_meant() {
     for lab in ["1", "2"] {
         said(room.path(), &["start", lab]);
     }
-    let cargo = |directory: &str, arguments: &[&str]| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(arguments).current_dir(room.path().join(directory)).env_remove("RUST_BACKTRACE");
-        let output = cargo.output().unwrap();
+    let run = |program: &str, directory: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(room.path().join(directory)).env_remove("MINI_DOCKER_LABS");
+        let output = command.output().unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
-    let report = cargo("mine/01-chroot/src", &["lab", "check"]);
+    let lab = |directory: &str, command: &str| run(env!("CARGO_BIN_EXE_lab"), directory, &[command]);
+    let report = lab("mine/01-chroot/src", "check");
     assert!(report.contains("box: own_mounts: ENOSYS"), "{report}");
-    // The one that was checked last.
-    let hint = cargo("mine", &["lab", "hint"]);
-    assert!(hint.contains("a command runs\n\nHint 2 of 3"), "{hint}");
+    // The one that was checked last, until the text of another is asked for.
+    assert!(lab("mine", "hint").contains("a command runs\n\nHint 2 of 3"));
+    said(room.path(), &["start", "2"]);
+    assert!(lab("mine", "hint").contains("no check has failed yet: cargo lab check 2"));
     // Cargo puts its programs where the check does.
-    cargo("mine/02-pid-namespace", &["build"]);
+    run(env!("CARGO"), "mine/02-pid-namespace", &["build"]);
     assert!(!room.path().join("mine/02-pid-namespace/target").exists());
+}
+
+/// The folder may be there already, and so may what is written into it.
+#[test]
+fn what_is_in_the_folder_stays() {
+    let room = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mine = room.path().join("mine");
+    said(room.path(), &["start", "1"]);
+    let settings = fs::read_to_string(mine.join(".cargo/config.toml")).unwrap();
+    // With what these name, cargo runs this program. (To let it do so here would replace it under other tests.)
+    for name in ["labs", "xtask"] {
+        let manifest = labs::lab::repository().join(name).join("Cargo.toml");
+        assert!(settings.contains(&format!("--manifest-path {} --", manifest.display())), "{settings}");
+        assert!(manifest.exists());
+    }
+    // Below the repository its settings are found anyway, and twice they would be others.
+    let is_below = room.path().starts_with(labs::lab::repository());
+    assert_eq!(settings.contains("--config"), !is_below, "{settings}");
+    for file in ["README.md", ".cargo/config.toml"] {
+        fs::write(mine.join(file), "# My own\n").unwrap();
+    }
+    said(room.path(), &["start", "2"]);
+    for file in ["README.md", ".cargo/config.toml"] {
+        assert_eq!(fs::read_to_string(mine.join(file)).unwrap(), "# My own\n");
+    }
+    // Elsewhere, the settings have to be named.
+    let other = tempfile::tempdir().unwrap();
+    said(other.path(), &["start", "1"]);
+    let settings = fs::read_to_string(other.path().join("mine/.cargo/config.toml")).unwrap();
+    assert!(
+        settings.contains(&format!("--config {}/.cargo", labs::lab::repository().display())),
+        "{settings}"
+    );
 }
 
 /// The compiler writes to another stream than the one that clears the screen.
@@ -145,7 +180,9 @@ fn an_ordinary_user_is_asked_for_root() {
     fs::set_permissions(here, fs::Permissions::from_mode(0o777)).unwrap();
     // Where this program lies, may be closed to others.
     let program = here.join("lab");
-    fs::copy(env!("CARGO_BIN_EXE_lab"), &program).unwrap();
+    // By processes of their own: a test that forks while this one has it open to write would keep it from being run.
+    let made = Command::new("cp").arg(env!("CARGO_BIN_EXE_lab")).arg(&program).status().unwrap();
+    assert!(made.success());
     let as_user = |path: &Path| {
         let mut lab = Command::new(&program);
         lab.args(["--folder", "mine", "check", "2", "--program", "box"]).current_dir(here).env("PATH", path);
@@ -159,8 +196,8 @@ fn an_ordinary_user_is_asked_for_root() {
 
     let programs = here.join("programs");
     fs::create_dir(&programs).unwrap();
-    fs::write(programs.join("sudo"), "#!/bin/sh\nfor word; do echo \"$word\"; done\nexit 1\n").unwrap();
-    fs::set_permissions(programs.join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let line = "printf '#!/bin/sh\\nfor word; do echo \"$word\"; done\\nexit 1\\n' > sudo; chmod 755 sudo";
+    assert!(Command::new("sh").args(["-c", line]).current_dir(&programs).status().unwrap().success());
     let (code, said) = as_user(&programs);
     assert_eq!(code, Some(1));
     insta::assert_snapshot!(said);

@@ -153,7 +153,7 @@ fn grade(lab: &Lab, variant: &str, bug: Option<&Bug>) -> Result<Grade> {
         fs::write(&path, text.replace(&bug.from, &bug.to))?;
     }
     let program = program::build(&folder, &room.join("target"))?;
-    let shown = Shown { below: String::new(), program: "box".into(), root: "root".into() };
+    let shown = Shown { prefix: String::new(), program: "box".into(), root: "root".into() };
     let bench = Bench::new(&program, shown, Path::new(env!("CARGO_BIN_EXE_lab")))?;
     grader::grade(lab, &bench, |_| Ok(()))
 }

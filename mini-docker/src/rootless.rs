@@ -89,7 +89,9 @@ impl Rootless {
     /// Warns, for a container that is about to be connected, if nothing connects the network to the outside.
     pub fn warn_if_unconnected(&self) -> Result<()> {
         if let Some(reason) = files::read_json::<String>(&self.exec.join(UNCONNECTED))? {
-            eprintln!("WARNING: containers cannot reach the outside: {reason}");
+            eprintln!(
+                "WARNING: containers cannot reach the outside: {reason} (this is tried again when no container runs)"
+            );
         }
         Ok(())
     }

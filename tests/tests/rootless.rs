@@ -156,8 +156,8 @@ fn what_cannot_reach_the_outside_is_told_where_it_matters() {
     };
     assert_eq!(said(&["ps"]), "");
     assert_eq!(said(&["run", "--rm", "--network", "none", "busybox", "true"]), "");
-    let warning =
-        "WARNING: containers cannot reach the outside: slirp4netns is not installed (package slirp4netns)\n";
+    let warning = "WARNING: containers cannot reach the outside: slirp4netns is not installed (package slirp4netns) \
+                   (this is tried again when no container runs)\n";
     assert_eq!(said(&["run", "--rm", "busybox", "true"]), warning);
     // Installed now, and begun again.
     until("the anchor has ended", || user.processes().is_empty());

@@ -47,14 +47,18 @@ pub(crate) fn become_root(why: &str) -> Result<()> {
         return Ok(());
     }
     eprintln!("{why}, so this goes on as root, by sudo.");
-    let mut path = OsString::from("PATH=");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let kept = ["PATH", "TMPDIR"].into_iter().filter_map(|name| {
+        let mut word = OsString::from(format!("{name}="));
+        word.push(std::env::var_os(name)?);
+        Some(word)
+    });
     // By its name: what was built may be this program as well.
     let this = std::env::args_os().next().context("this program has no name")?;
     let this = std::path::absolute(this).context("cannot find this program")?;
-    // Cargo is usually in a folder of the user's, which sudo's own PATH does not have.
+    // Cargo is usually in a folder of the user's, which sudo's own PATH does not have; and TMPDIR gets lost on the way, since
+    // sudo is set-user-ID.
     let mut sudo = Command::new("sudo");
-    sudo.args(["-E", "env"]).arg(path).arg(this).args(std::env::args_os().skip(1));
+    sudo.args(["-E", "env"]).args(kept).arg(this).args(std::env::args_os().skip(1));
     Err(sudo.exec()).context("cannot run sudo; become root in another way, and run this again")
 }
 
@@ -62,8 +66,14 @@ pub(crate) fn become_root(why: &str) -> Result<()> {
 /// could not remove it.
 pub(crate) fn hand_over() -> Result<()> {
     let (Ok(user), Ok(group)) = (std::env::var("SUDO_UID"), std::env::var("SUDO_GID")) else { return Ok(()) };
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let here = target_directory()?;
+    // Above it are programs that cargo runs itself, which are built for this host whatever the target.
+    let target = here.parent().context("this program is not in a target directory")?;
     let mut chown = Command::new("chown");
-    chown.args(["-R", "--no-dereference", &format!("{user}:{group}")]).arg(target_directory()?);
+    chown.args(["-R", "--no-dereference", &format!("{user}:{group}")]).arg(target);
     output(&mut chown).map(drop)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -66,13 +67,13 @@ pub(super) fn check(number: &str, folder: &Path, kernel: &Kernel) -> Result<()> 
     if ELSEWHERE.contains(&name.as_str()) {
         bail!("lab {number} needs more than the machine has: check it as root, as cargo lab doctor says");
     }
+    let grader = grader()?;
     let learners =
-        std::env::var_os("MINI_DOCKER_LABS").map_or_else(|| command::root().join("my-labs"), PathBuf::from);
-    let learners = std::path::absolute(learners).context("cannot find the learner's folder")?;
+        PathBuf::from(command::output(Command::new(&grader).arg("folder"))?.trim_end_matches('\n'));
     if !learners.join(&name).exists() {
         bail!("lab {number} is not started yet: cargo lab start {number}");
     }
-    let (grader, program) = (grader()?, build(&learners.join(&name), &learners.join("target"))?);
+    let program = build(&learners.join(&name), &learners.join("target"))?;
     let mut files = texts()?;
     files.extend([grader.clone(), program.clone()]);
     let outside = learners.join("progress.json");
