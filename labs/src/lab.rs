@@ -12,6 +12,12 @@ use crate::host::Need;
 /// What stands for every check among the causes.
 const ANY: &str = "any";
 
+/// What is seen in any lab, and its likely cause.
+const GENERAL: &[(&str, &str)] = &[
+    ("panicked at", "your program has panicked, in the line that is named"),
+    ("no end within", "one of your functions does not come back: it loops, or waits for what does not come"),
+];
+
 /// The file in a lab's folder that says what there is to do.
 const TEXT: &str = "lab.md";
 
@@ -146,13 +152,19 @@ impl Lab {
         self.hints.iter().find(|(other, _)| other == topic).map_or(&[], |(_, hints)| hints)
     }
 
-    /// The likely cause of a failure of the check `id`.
+    /// The likely cause of a failure of the check `id`: what is known of what was seen, in this lab or in all, before what is
+    /// known of the check.
     pub fn cause(&self, id: &str, failure: &Failure) -> Option<&str> {
         let fits = |cause: &&Cause| {
             (cause.check == id || cause.check == ANY)
                 && cause.sees.iter().all(|word| failure.seen.contains(word.as_str()))
         };
-        self.card.causes.iter().find(fits).map(|cause| cause.says.as_str())
+        let told = |is_known: fn(&Cause) -> bool| {
+            let mut causes = self.card.causes.iter().filter(fits);
+            causes.find(|cause| is_known(cause)).map(|cause| cause.says.as_str())
+        };
+        let general = || GENERAL.iter().find(|(word, _)| failure.seen.contains(word)).map(|(_, says)| *says);
+        told(|cause| !cause.sees.is_empty()).or_else(general).or_else(|| told(|cause| cause.sees.is_empty()))
     }
 }
 

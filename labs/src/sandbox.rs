@@ -22,6 +22,8 @@ use nix::sys::stat::Mode;
 pub struct Look {
     /// The mount points, in the kernel's order.
     pub mounts: Vec<String>,
+    /// Whether what is mounted below its root is mounted for those who copied it, too.
+    pub is_shared: bool,
     /// The host's name.
     pub hostname: String,
     /// The identity of its mount namespace.
@@ -80,7 +82,7 @@ pub fn mounts_of(process: &Path) -> Result<Vec<String>> {
             // A mount namespace is entered by one who shares root and working directory with nobody.
             unshare(CloneFlags::CLONE_FS).context("cannot have a root of our own")?;
             setns(namespace.as_fd(), CloneFlags::CLONE_NEWNS).context("cannot enter a mount namespace")?;
-            mounts(&proc)
+            Ok(points(&mountinfo(&proc)?))
         });
         inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -109,18 +111,28 @@ fn look(proc: &File) -> Result<Look> {
         let link = openat(proc, kind, OFlag::O_RDONLY, Mode::empty()).context("cannot open a namespace")?;
         Ok(File::from(link).metadata().context("cannot look at a namespace")?.ino())
     };
+    let all = mountinfo(proc)?;
     Ok(Look {
-        mounts: mounts(proc)?,
+        mounts: points(&all),
+        is_shared: all.lines().any(|line| {
+            let mut fields = line.split(' ').skip(4);
+            fields.next() == Some("/") && fields.any(|field| field.starts_with("shared:"))
+        }),
         hostname: hostname.to_string_lossy().into_owned(),
         mount_namespace: namespace("ns/mnt")?,
         uts_namespace: namespace("ns/uts")?,
     })
 }
 
-fn mounts(proc: &File) -> Result<Vec<String>> {
+/// The mount points in a text like `/proc/PID/mountinfo` (proc(5)).
+fn points(mountinfo: &str) -> Vec<String> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
+}
+
+fn mountinfo(proc: &File) -> Result<String> {
     let file =
         openat(proc, "mountinfo", OFlag::O_RDONLY, Mode::empty()).context("cannot open the mountinfo")?;
     let mut text = String::new();
     File::from(file).read_to_string(&mut text).context("cannot read the mountinfo")?;
-    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect())
+    Ok(text)
 }

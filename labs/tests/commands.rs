@@ -56,7 +56,7 @@ fn a_lab_from_start_to_end() {
     fs::copy(labs::lab::folder().join("01-chroot/solution/src/root.rs"), &source).unwrap();
     assert_eq!(lab(here, &["check"]).status.code(), Some(0));
     assert!(said(here, &["list"]).contains("done"));
-    insta::assert_snapshot!(said(here, &["hint"]), @"lab: lab 1 is done, and no check has failed since; what comes next: cargo lab list");
+    insta::assert_snapshot!(said(here, &["hint"]), @"Lab 1 is done, and no check has failed since. What comes next: cargo lab list");
     assert!(said(here, &["solution"]).contains("pivot_root"));
 
     // What was there is kept, and done stays done.

@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("memory", memory),
     ("pids", pids),
     ("cpu", cpu),
+    ("others", others),
     ("removed", removed),
 ];
 
@@ -82,25 +83,28 @@ fn pids(bench: &Bench) -> Verdict {
 
 fn cpu(bench: &Bench) -> Verdict {
     hold(bench, |held| {
-        let (version, directory) = place(held.inside, "cpu")?;
-        let (quota, period) = if version == 1 {
-            (read(&directory, "cpu.cfs_quota_us")?, read(&directory, "cpu.cfs_period_us")?)
-        } else {
-            let both = read(&directory, "cpu.max")?;
-            let (quota, period) = both.split_once(' ').context("cpu.max has two numbers")?;
-            (quota.to_owned(), period.to_owned())
-        };
         let expected = "0.5 processors";
-        // -1 on v1, the word max on v2.
-        let Ok(quota) = quota.parse::<u32>() else {
-            return Failure::verdict(&held.command, expected, "no limit");
-        };
-        let share = f64::from(quota) / f64::from(period.parse::<u32>()?);
-        if (share - 0.5).abs() < 0.01 {
-            return Ok(());
+        match share(held.inside)? {
+            None => Failure::verdict(&held.command, expected, "no limit"),
+            Some(share) if (share - 0.5).abs() < 0.01 => Ok(()),
+            Some(share) => Failure::verdict(&held.command, expected, format!("{share} processors")),
         }
-        Failure::verdict(&held.command, expected, format!("{share} processors"))
     })
+}
+
+/// How many processors the cgroup of `process` may take, if there is a limit.
+fn share(process: Process) -> Result<Option<f64>> {
+    let (version, directory) = place(process, "cpu")?;
+    let (quota, period) = if version == 1 {
+        (read(&directory, "cpu.cfs_quota_us")?, read(&directory, "cpu.cfs_period_us")?)
+    } else {
+        let both = read(&directory, "cpu.max")?;
+        let (quota, period) = both.split_once(' ').context("cpu.max has two numbers")?;
+        (quota.to_owned(), period.to_owned())
+    };
+    let period: u32 = period.parse().context("a period is a number")?;
+    // Without a limit it is -1 on v1, and the word max on v2.
+    Ok(quota.parse::<u32>().ok().map(|quota| f64::from(quota) / f64::from(period)))
 }
 
 fn removed(bench: &Bench) -> Verdict {
@@ -133,6 +137,21 @@ fn hold(bench: &Bench, observe: impl FnOnce(&Held) -> Verdict) -> Verdict {
     tidied(|| bench.hold(OPTIONS, HOLD, observe))
 }
 
+/// Other limits than those of all other checks.
+fn others(bench: &Bench) -> Verdict {
+    let observe = |held: &Held| {
+        let memory = value(held.inside, "memory", "memory.limit_in_bytes", "memory.max")?;
+        let pids = value(held.inside, "pids", "pids.max", "pids.max")?;
+        let cpu = share(held.inside)?.map_or("no".to_owned(), |share| share.to_string());
+        let limits = |memory: &str, pids: &str, cpu: &str| {
+            format!("{memory} bytes of memory, {pids} processes, {cpu} processors")
+        };
+        let (expected, seen) = (limits("100663296", "12", "0.25"), limits(&memory, &pids, &cpu));
+        if seen == expected { Ok(()) } else { Failure::verdict(&held.command, expected, seen) }
+    };
+    tidied(|| bench.hold(&["96m", "12", "0.25"], HOLD, observe))
+}
+
 /// Does something, and removes the cgroups that came of it.
 fn tidied(act: impl FnOnce() -> Verdict) -> Verdict {
     let done = act();
@@ -150,14 +169,20 @@ fn tidy() -> Result<usize> {
     for root in roots {
         for entry in fs::read_dir(&root).with_context(|| format!("cannot list {}", root.display()))?.flatten()
         {
-            // Another's may have a process in it, and stays.
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) && fs::remove_dir(entry.path()).is_ok()
-            {
-                count += 1;
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                count += remove(&entry.path());
             }
         }
     }
     Ok(count)
+}
+
+/// Removes a cgroup and those below it, and says how many they were. Another's may have a process in it, and stays.
+fn remove(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let count: usize = below.map(|entry| remove(&entry.path())).sum();
+    count + usize::from(fs::remove_dir(directory).is_ok())
 }
 
 /// The version of this host's cgroups, and the directory of the one in which `process` is.

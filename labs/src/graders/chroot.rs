@@ -1,6 +1,11 @@
 //! Lab 1: another root.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::sys::stat::{makedev, minor as minor_of};
 
 use crate::bench::{Bench, HOLD};
 use crate::check::{Check, Failure, Stop, Verdict};
@@ -12,12 +17,18 @@ pub(super) const CHECKS: &[Check] = &[
     ("namespace", namespace),
     ("escape", escape),
     ("mounts", mounts),
+    ("travel", travel),
     ("proc", proc),
     ("dev", dev),
+    ("devices", devices),
     ("image", image),
     ("host", host),
     ("code", super::exit_code),
 ];
+
+/// The devices that every program counts on, by name and number.
+const DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 fn root(bench: &Bench) -> Verdict {
     bench.hold(&[], HOLD, |held| {
@@ -87,6 +98,23 @@ fn mounts(bench: &Bench) -> Verdict {
     })
 }
 
+fn travel(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        let text =
+            fs::read_to_string(held.inside.path().join("mountinfo")).context("cannot read a mountinfo")?;
+        // Number, parent, device, root, mount point, options, and then what it has to do with others (proc(5)).
+        let tied = text.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(4);
+            let (point, _) = (fields.next()?, fields.next()?);
+            let tie = fields.take_while(|field| *field != "-").find(|field| field.contains(':'))?;
+            Some(format!("in its mountinfo, {point} has {tie}"))
+        });
+        let Some(seen) = tied else { return Ok(()) };
+        let expected = "no mount inside is tied to one of the host's: none has shared: or master:";
+        Failure::verdict(&held.command, expected, seen)
+    })
+}
+
 fn proc(bench: &Bench) -> Verdict {
     let ran = bench.run(&["/bin/cat", "/proc/self/comm"])?;
     if ran.stdout == "cat\n" { Ok(()) } else { Failure::verdict(&ran.command, "cat", ran.seen()) }
@@ -98,6 +126,28 @@ fn dev(bench: &Bench) -> Verdict {
     let expected = "0\n3";
     let seen = format!("{}{}", ran.stdout, ran.stderr);
     if seen.trim() == expected { Ok(()) } else { Failure::verdict(&ran.command, expected, seen) }
+}
+
+fn devices(bench: &Bench) -> Verdict {
+    bench.hold(&[], HOLD, |held| {
+        let directory = held.inside.path().join("root/dev");
+        let look = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.rdev()));
+        let expected = "in a /dev of its own: null 1:3, zero 1:5, full 1:7, random 1:8, urandom 1:9, tty 5:0";
+        if look(&directory)?.0 == look(Path::new("/dev"))?.0 {
+            return Failure::verdict(&held.command, expected, "it is the host's own /dev");
+        }
+        for (name, major, minor) in DEVICES {
+            let seen = match look(&directory.join(name)) {
+                Ok((_, device)) if device == makedev(major, minor) => continue,
+                Ok((_, device)) => {
+                    format!("{name} is {}:{}", nix::sys::stat::major(device), minor_of(device))
+                }
+                Err(_) => format!("there is no {name}"),
+            };
+            return Failure::verdict(&held.command, expected, seen);
+        }
+        Ok(())
+    })
 }
 
 fn image(bench: &Bench) -> Verdict {
@@ -115,6 +165,10 @@ fn image(bench: &Bench) -> Verdict {
 
 fn host(bench: &Bench) -> Verdict {
     let ran = bench.run(&["/bin/true"])?;
+    if ran.before.is_shared && !ran.after.is_shared {
+        let expected = "the mounts of whoever started the program are what they were";
+        return Failure::verdict(&ran.command, expected, "they are private now, and were shared");
+    }
     let new = ran.new_mounts();
     if new.is_empty() {
         return Ok(());
