@@ -106,8 +106,8 @@ fn travel(bench: &Bench) -> Verdict {
         let tied = text.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(4);
             let (point, _) = (fields.next()?, fields.next()?);
-            let tie = fields.take_while(|field| *field != "-").find(|field| field.contains(':'))?;
-            Some(format!("in its mountinfo, {point} has {tie}"))
+            let tie = fields.take_while(|field| *field != "-").find_map(|field| field.split_once(':'))?;
+            Some(format!("in its mountinfo, {point} has {}:", tie.0))
         });
         let Some(seen) = tied else { return Ok(()) };
         let expected = "no mount inside is tied to one of the host's: none has shared: or master:";

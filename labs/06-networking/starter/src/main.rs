@@ -41,7 +41,10 @@ fn run(from: u16, to: u16, rootfs: &Path, command: &[String]) -> Result<u8, Stri
     let host = Socket::open().map_err(|error| format!("a socket: {error}"))?;
     if host.has("box0") {
         // What is another's is not ours to remove.
-        return Err("box0 is there: another box runs, or has left it (ip link delete box0; nft delete table ip box)".into());
+        return Err(
+            "box0 is there: another box runs, or has left it (ip link delete box0; nft delete table ip box)"
+                .into(),
+        );
     }
     let (ready, go) = pipe().map_err(|error| format!("pipe: {error}"))?;
     let Some(first) = process::spawn().map_err(|error| format!("spawn: {error}"))? else {
